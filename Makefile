@@ -1,0 +1,69 @@
+# Everything runs from .venv, which is made on first use. `make` alone lists the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Which Python .venv is made from; found by scripts/find-python unless given.
+PYTHON ?=
+# The tests measure coverage, also of the programs that they start.
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check format lint types architecture test-programs docs lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+
+demo: $(READY) ## a server, a client and targets on loopback: watch bytes go through a tunnel
+	@$(BIN)/python demo/demo.py
+
+test: $(READY) test-programs ## all tests, through real programs too; measures coverage
+	$(PYTEST) tests/unit/protocol --cov=sokken.protocol --cov-fail-under=100 --cov-report=term:skip-covered
+	$(PYTEST) --cov=sokken --cov-report=term:skip-covered $(ARGS)
+
+unit: $(READY) ## only the tests of single modules: seconds, and no other programs needed
+	$(PYTEST) tests/unit $(ARGS)
+
+check: lint types architecture test ## format, lint, types, architecture and tests: what a change must pass
+
+format: $(READY) ## rewrite the code in its one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+lint: $(READY) ## is the code formatted, and free of what ruff knows to be trouble?
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+architecture: $(READY) ## imports only run downwards
+	$(BIN)/lint-imports
+
+test-programs: ## install from Debian the real programs that the tests use
+	@scripts/test-programs
+
+docs: $(READY) ## write docs/settings.md from the settings
+	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" --extra fast $(UPGRADE)
+lock: $(READY) ## lock requirements/*.txt anew; `make lock UPGRADE=--upgrade` takes the newest
+	$(UV_LOCK) pyproject.toml --output-file requirements/runtime.txt
+	$(UV_LOCK) pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
+		--output-file requirements/dev.txt
+
+clean: ## delete everything that make made
+	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		python="$(PYTHON)"; [ -n "$$python" ] || python="$$(scripts/find-python)" || exit 1; \
+		"$$python" -m venv --clear $(VENV); }
+	@echo "Installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
