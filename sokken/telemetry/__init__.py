@@ -1,0 +1,1 @@
+"""What the process says of itself. Logs for now; the only package that imports structlog."""
