@@ -24,7 +24,7 @@ _is_uuid7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 
 
 def is_claim(text: str) -> bool:
-    """Whether this may be a client id or a tunnel name: 1 to 128 characters of `[A-Za-z0-9._:/@-]`."""
+    """Whether this may be a client id or a tunnel name: 1 to 128 characters of ``[A-Za-z0-9._:/@-]``."""
     return _is_claim(text) is not None
 
 
@@ -36,13 +36,11 @@ def is_connection_id(text: str) -> bool:
 def format_uuid7(unix_ms: int, random: bytes) -> str:
     """Write a UUID of version 7 (RFC 9562 section 5.7).
 
-    `unix_ms` is the time in milliseconds, `random` is 10 unpredictable bytes (of which 74 bits are used).
+    ``unix_ms`` is the time in milliseconds, ``random`` is 10 unpredictable bytes (of which 74 bits are used).
     Raises ValueError when either does not fit.
     """
     if not 0 <= unix_ms <= _UUID7_MAX_MS or len(random) != _UUID7_RANDOM_BYTES:
-        message = (
-            f"a UUIDv7 takes 48 bits of time and 10 random bytes, not {unix_ms} and {len(random)}"
-        )
+        message = f"a UUIDv7 takes 48 bits of time and 10 random bytes, not {unix_ms} and {len(random)}"
         raise ValueError(message)
     a = 0x7000 | (random[0] << 8 | random[1]) & 0x0FFF
     b = 0x8000 | (random[2] << 8 | random[3]) & 0x3FFF

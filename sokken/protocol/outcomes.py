@@ -1,7 +1,7 @@
-"""The one vocabulary for how things end: logs, spans, metrics, `abort` notices and HTTP refusals all use it.
+"""The one vocabulary for how things end, shared by logs, spans, metrics, ``abort`` notices and HTTP refusals.
 
-A `Reason` is why a server answered with HTTP instead of a tunnel, an `Outcome` is how an open tunnel
-ended, a `ConnectOutcome` is why a client never got one. Called from every layer; it only names things
+A ``Reason`` is why a server answered with HTTP instead of a tunnel, an ``Outcome`` is how an open tunnel
+ended, a ``ConnectOutcome`` is why a client never got one. Called from every layer; it only names things
 and must not decide how they are shown or what is done about them.
 """
 
@@ -14,7 +14,7 @@ from sokken.errors import SokkenError
 
 
 class Reason(StrEnum):
-    """The values of the header `Sokken-Reason`."""
+    """The values of the header ``Sokken-Reason``."""
 
     BAD_REQUEST = "bad_request"
     UNAUTHENTICATED = "unauthenticated"
@@ -51,7 +51,7 @@ class Outcome(StrEnum):
 
 
 class ConnectOutcome(StrEnum):
-    """Why a client never had an open tunnel, apart from what a server said in a `Reason`."""
+    """Why a client never had an open tunnel, apart from what a server said in a ``Reason``."""
 
     SERVER_UNREACHABLE = "server_unreachable"
     SERVER_DNS = "server_dns"
@@ -88,11 +88,11 @@ def is_retryable(reason: Reason) -> bool:
     return STATUS[reason] in (429, 503)
 
 
-class Refusal(SokkenError):  # noqa: N818 - an answer, not a failure
+class Refusal(SokkenError):
     """An HTTP answer instead of a tunnel.
 
-    `detail` is one sentence for a person, `retry_after` is in seconds. A retryable refusal always has a
-    `retry_after`: 1 unless the caller knows better.
+    ``detail`` is one sentence for a person, ``retry_after`` is in seconds. A retryable refusal always has a
+    ``retry_after``: 1 unless the caller knows better.
     """
 
     def __init__(self, reason: Reason, detail: str, retry_after: int | None = None) -> None:
@@ -107,7 +107,7 @@ class Refusal(SokkenError):  # noqa: N818 - an answer, not a failure
 
 
 def problem_document(refusal: Refusal) -> dict[str, str | int]:
-    """Describe the refusal as an RFC 9457 document, with our `reason` as its extension member."""
+    """Describe the refusal as an RFC 9457 document, with our ``reason`` as its extension member."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,

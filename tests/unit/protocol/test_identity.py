@@ -38,7 +38,7 @@ def test_a_claim_is_any_text_of_its_alphabet(text: str) -> None:
     assert not is_claim(text + " ")
 
 
-@pytest.mark.parametrize("text", ["", "a" * 129, "a b", "a\n", "é", "a+b", "a\x00", "٣", 'a"', "a,b", "<a>"])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["", "a" * 129, "a b", "a\n", "é", "a+b", "a\x00", "٣", 'a"', "a,b", "<a>"])
 def test_anything_else_is_no_claim(text: str) -> None:
     assert not is_claim(text)
 
