@@ -1,22 +1,20 @@
-"""Where log lines go: a sink writes whole lines and never lets its caller feel that it cannot.
+"""Where log lines go: a sink writes whole lines, and never lets its caller feel that it cannot.
 
 Used by logs.py (standard error) and log_file.py (a rotating file). A line that cannot be written is dropped and
-counted; it is not kept, because memory is for tunnels. A sink must not raise and must not wait for long.
+counted, not kept: memory is for tunnels. A sink must not raise, and must not wait for long.
 """
 
 import os
 import select
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 COMPLAINT_INTERVAL_SECONDS = 60.0
-PATIENCE_SECONDS = 0.1  # for a reader of standard error that has fallen behind, once until it reads again
-STDERR = 2
-PIPE_BUF = select.PIPE_BUF  # a pipe that is writable takes this much without blocking (pipe(7))
+PATIENCE_SECONDS = 0.1  # for a reader of standard error that has fallen behind; none until it reads again
+STANDARD_ERROR = 2
 
 
 class LineFormat(Protocol):
@@ -27,8 +25,8 @@ class LineFormat(Protocol):
         ...
 
 
-class Sink(ABC):
-    """Writes lines one at a time from any thread; drops, counts and complains where that fails."""
+class Sink:
+    """Writes lines one at a time, from any thread; drops, counts and complains where that fails."""
 
     def __init__(self, format_line: LineFormat, clock: Callable[[], float] = time.time) -> None:
         self._format_line = format_line
@@ -37,10 +35,6 @@ class Sink(ABC):
         self._lock = threading.RLock()
         self._dropped = 0
         self._complained_at: float | None = None
-
-    @abstractmethod
-    def _put(self, line: bytes) -> None:
-        """Write the line whole, or leave no part of it and raise OSError."""
 
     def write(self, line: bytes) -> None:
         """Write one line, or drop it; once writing works again, say how many were dropped."""
@@ -52,34 +46,50 @@ class Sink(ABC):
                 self._put(line)
             except OSError as error:
                 self._dropped += 1
-                self._complain("log_write_failed", error, dropped=self._dropped)
+                self._complain("log_write_failed", error)
 
     def reopen(self) -> None:
-        """Take up the sink anew (SIGHUP); nothing to do unless it has a name in a file system."""
+        """Take up the sink anew (SIGHUP): nothing to do for one without a name."""
 
-    def _complain(self, event: str, error: OSError, **fields: object) -> None:
+    def close(self) -> None:
+        """Let go of what the sink holds: nothing, where the process owns it."""
+
+    def _put(self, line: bytes) -> None:
+        """Write the line whole, or raise OSError."""
+        raise NotImplementedError
+
+    def _complain(self, event: str, error: OSError) -> None:
         """Tell standard error, at most once a minute, whatever the wall clock does meanwhile."""
         now = self._clock()
         if self._complained_at is not None and abs(now - self._complained_at) < COMPLAINT_INTERVAL_SECONDS:
             return
         self._complained_at = now
         with suppress(OSError):
-            write_stderr(self._format_line("error", event, error=error, **fields), patience_seconds=0)
+            line = self._format_line("error", event, error=error, dropped=self._dropped, sink=repr(self))
+            _write_standard_error(line, patience_seconds=0)
 
 
 class StandardErrorSink(Sink):
-    """Standard error, which may be closed, full, or read by nobody."""
+    """Standard error, which may be closed, or a pipe that nobody reads."""
+
+    def __repr__(self) -> str:
+        return f"<StandardErrorSink dropped={self._dropped}>"
 
     def _put(self, line: bytes) -> None:
-        write_stderr(line, patience_seconds=0 if self._dropped else PATIENCE_SECONDS)
+        _write_standard_error(line, patience_seconds=0 if self._dropped else PATIENCE_SECONDS)
 
-    def _complain(self, event: str, error: OSError, **fields: object) -> None:
+    def _complain(self, event: str, error: OSError) -> None:
         """Say nothing: there is nowhere left to say it."""
 
 
-def write_stderr(line: bytes, patience_seconds: float) -> None:
-    """Write the line to standard error; raises OSError where that would block for longer than the patience."""
+def _write_standard_error(line: bytes, patience_seconds: float) -> None:
+    """Write the line; raise OSError where that would block for longer than the patience.
+
+    A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)), so the descriptor, which other
+    processes may share, need not be made non-blocking.
+    """
     while line:
-        if not select.select([], [STDERR], [], patience_seconds)[1]:
-            raise BlockingIOError("standard error is not being read")
-        line = line[os.write(STDERR, line[:PIPE_BUF]) :]
+        if not select.select([], [STANDARD_ERROR], [], patience_seconds)[1]:
+            raise BlockingIOError("nobody reads standard error")
+        written = os.write(STANDARD_ERROR, line[: select.PIPE_BUF])
+        line = line[written:]

@@ -1,4 +1,4 @@
-"""Values on their way into a log line: plain JSON types only, secrets masked, everything bounded.
+"""Values on their way into a log line: plain JSON types only, secrets masked, texts bounded.
 
 Called by the processors of logs.py for every line. Nothing here may raise, whatever it is given: a value that
 cannot be shown is said to be so.
@@ -17,12 +17,13 @@ MAX_TEXT = 4096  # characters of one value: a peer chooses some of them
 MAX_DEPTH = 6  # the deepest line of ours is an exception: fields, causes, cause, frames, frame
 MAX_FRAMES = 20  # of one exception, the innermost
 MAX_CAUSES = 5
+_INT64 = -(2**63)  # an integer beyond is text: few readers of JSON keep its digits
 
 _SECRET_KEY = re.compile("token|authorization|cookie|password|secret", re.IGNORECASE)
 # Both patterns start with a literal and look a bounded way ahead: a hostile value must not cost time.
 _USERINFO = re.compile(r"://[^\s/?#]*@")
 _SECRET_PARAMETER = re.compile(
-    r"([?&][^\s=&#]{0,40}?(?:token|authorization|cookie|password|secret)[^\s=&#]{0,40}=)[^\s&#]+",
+    r"([?&][^\s=&#?]{0,40}?(?:token|authorization|cookie|password|secret)[^\s=&#?]{0,40}=)[^\s&#]+",
     re.IGNORECASE,
 )
 
@@ -32,15 +33,11 @@ def make_plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 JS
 
     Values of keys that name a secret and the user information of URLs become ``***``.
     """
-    kind = type(value)
-    if kind is str:
-        return _clean(value)  # type: ignore[arg-type]
-    if value is None or kind is bool:
+    if type(value) is str:
+        return _clean(value)
+    is_integer = isinstance(value, int) and _INT64 <= value < -_INT64  # so are True and False
+    if value is None or is_integer or (isinstance(value, float) and isfinite(value)):
         return value
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return int(value)
-    if isinstance(value, float) and isfinite(value):
-        return float(value)
     try:
         if isinstance(value, Mapping):
             return _plain_mapping(value, depth)

@@ -1,29 +1,31 @@
 """Structured logs: every line of a process, whoever says it, goes through one chain into one sink.
 
-Programs call ``configure`` once, ``install_exception_hooks`` once, and ``reopen`` on SIGHUP; every module takes its
+Programs call ``configure`` and ``install_exception_hooks`` once, and ``reopen`` on SIGHUP; every module takes its
 logger with ``get_logger`` at import. Two lines are written per tunnelled connection, never one per chunk.
 """
 
-import asyncio
 import json
 import logging
+import os
 import sys
-import threading
-import warnings
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from sokken.telemetry.log_sink import Sink, StandardErrorSink
+from sokken.telemetry.console import format_console, wants_colour
+from sokken.telemetry.log_file import RotatingFile
+from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
+from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
 from sokken.telemetry.log_values import describe_exception, make_plain
 
-HEAD = ("timestamp", "level", "event", "logger", "role", "version")
+__all__ = ["configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
 
-Line = MutableMapping[str, Any]
+HEAD = ("timestamp", "level", "event", "logger", "role", "version")
 
 
 class LogSettings(Protocol):
@@ -31,7 +33,7 @@ class LogSettings(Protocol):
 
     @property
     def log_debug(self) -> bool:
-        """Say more."""
+        """Log debugging lines, too."""
 
     @property
     def log_pretty(self) -> bool:
@@ -54,8 +56,8 @@ class LogSettings(Protocol):
         """Rotated files to keep; 0 keeps none."""
 
 
-class _Output:
-    """What structlog hands a finished line to; it knows the logger's name and finds the sink of the moment."""
+class Output:
+    """What structlog hands a finished line to: it has the logger's name, and finds the sink of the moment."""
 
     __slots__ = ("name",)
 
@@ -63,19 +65,15 @@ class _Output:
         self.name = name
 
     def write(self, line: bytes) -> None:
+        """Pass the line to the sink."""
         _process.sink.write(line)
 
     debug = info = warning = error = critical = write
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """Return the logger of that name. What configure() decides later holds for it, too."""
+    """Return the logger of that name; what configure() decides later holds for it, too."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
-
-
-def reopen() -> None:
-    """Open the log file anew under its name, after something else has moved it away (SIGHUP)."""
-    _process.sink.reopen()
 
 
 def configure(settings: LogSettings, role: str, version: str) -> None:
@@ -83,23 +81,53 @@ def configure(settings: LogSettings, role: str, version: str) -> None:
 
     Raises ConfigurationError when the log file cannot be opened.
     """
+    _occupy_standard_streams()
+    former, _process.sink = _process.sink, _open_sink(settings)
+    former.close()
     _process.role, _process.version = role, version
-    _process.sink = _open_sink(settings)
-    _process.render = _render_json
+    _process.render = _choose_format(settings)
     level = logging.DEBUG if settings.log_debug else logging.INFO
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
-    _capture_logging(level)
-    warnings.showwarning = _log_warning
+    capture_logging(level)
+
+
+def reopen() -> None:
+    """Open the log file anew under its name, after something else has moved it away (SIGHUP)."""
+    _process.sink.reopen()
 
 
 def _open_sink(settings: LogSettings) -> Sink:
-    return StandardErrorSink(_format_line)
+    if settings.log_pretty or settings.log_file is None:
+        return StandardErrorSink(_format_line)
+    return RotatingFile(
+        settings.log_file,
+        _format_line,
+        max_bytes=settings.log_max_size_mb * 1024 * 1024,
+        max_age_seconds=settings.log_max_age_days * 86400,
+        keep=settings.log_max_rotated,
+    )
 
 
-# ------------------------------------------------------------------------------------------ the chain
+def _choose_format(settings: LogSettings) -> Callable[[Mapping[str, Any]], str]:
+    if settings.log_pretty:
+        return partial(format_console, colour=wants_colour(STANDARD_ERROR))
+    return _format_json
 
 
-def _describe_exc_info(_logger: _Output, _method: str, line: Line) -> Line:
+def _occupy_standard_streams() -> None:
+    """Keep descriptors 0 to 2 out of use: a connection that became number 2 would be sent the log."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------------------------ the chain
+# Processors of structlog: each takes the logger's output, the level, and the line so far.
+
+Line = dict[str, Any]
+
+
+def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
     exc_info = line.pop("exc_info", None)
     if exc_info is True:
         exc_info = sys.exc_info()
@@ -109,127 +137,54 @@ def _describe_exc_info(_logger: _Output, _method: str, line: Line) -> Line:
     return line
 
 
-def _keep_plain(_logger: _Output, _method: str, line: Line) -> Line:
+def _make_plain(_output: Output, _level: str, line: Line) -> Line:
     return cast(Line, make_plain(line))
 
 
-def _put_head(logger: _Output, method: str, line: Line) -> Line:
+def _put_head(output: Output, level: str, line: Line) -> Line:
     head = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z",
-        "level": method,
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "level": level,
         "event": line.pop("event", ""),
-        "logger": logger.name,
+        "logger": output.name,
         "role": _process.role,
         "version": _process.version,
     }
-    if not line.keys().isdisjoint(
-        HEAD
-    ):  # such as a peer's version: the head is ours, the field keeps its value
+    if not line.keys().isdisjoint(HEAD):  # such as a peer's version: the head is ours, the field has its value
         line = {f"field_{name}" if name in HEAD else name: value for name, value in line.items()}
-    return {**head, **line}
+    return head | line
 
 
-def _render(_logger: _Output, _method: str, line: Line) -> bytes:
-    return _process.render(line)
+def _encode(_output: Output, _level: str, line: Line) -> bytes:
+    return _process.render(line).encode(errors="backslashreplace")
 
 
-_encode_json = json.JSONEncoder(
-    separators=(",", ":"), check_circular=False
-).encode  # ASCII: no raw control character
+# What is to be on every line (the ids of the current trace) is added before _make_plain.
+_CHAIN: list[Any] = [_describe_exc_info, _make_plain, _put_head, _encode]
+
+# Pure ASCII: no control character, and no broken surrogate, survives unescaped.
+_encode_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _render_json(line: Mapping[str, Any]) -> bytes:
-    return _encode_json(line).encode("ascii") + b"\n"
-
-
-# The one list: whatever is to be on every line (ids of the current trace) goes before _keep_plain.
-_CHAIN: list[Any] = [_describe_exc_info, _keep_plain, _put_head, _render]
+def _format_json(line: Mapping[str, Any]) -> str:
+    return _encode_json(line) + "\n"
 
 
 def _format_line(level: str, event: str, **fields: object) -> bytes:
-    """Make a line of the log's own, for a sink."""
+    """Make a line that a sink says of itself: a logger would hand it to that very sink."""
     line: Any = {**fields, "event": event}
     for process in _CHAIN:
-        line = process(_Output("sokken.telemetry.logs"), level, line)
+        line = process(Output("sokken.telemetry"), level, line)
     return cast(bytes, line)
 
 
-# --------------------------------------------------------------------------------- what others have to say
-
-
-class _LoggingBridge(logging.Handler):
-    """Takes what libraries say through ``logging`` into the chain, under their own logger's name."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            message = record.getMessage()
-        except Exception:  # noqa: BLE001 a library's malformed call must not become a traceback on standard error
-            message = str(record.msg)
-        get_logger(record.name).log(
-            _known_level(record.levelno), "library_message", message=message, exc_info=record.exc_info
-        )
-
-
-def _known_level(number: int) -> int:
-    levels = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
-    return next((level for level in levels if number >= level), logging.DEBUG)
-
-
-def _capture_logging(level: int) -> None:
-    if not any(isinstance(handler, _LoggingBridge) for handler in logging.root.handlers):
-        logging.root.addHandler(_LoggingBridge())
-    logging.root.setLevel(level)
-    logging.getLogger(
-        "aiohttp.access"
-    ).disabled = True  # each tunnel says so itself, health checks say nothing
-
-
-def _log_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,  # noqa: ARG001 as above
-    line: str | None = None,  # noqa: ARG001 as above
-) -> None:
-    get_logger("py.warnings").warning(
-        "python_warning", message=message, category=category.__name__, file=filename, line=lineno
-    )
-
-
-def install_exception_hooks(loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Make an exception that nobody handled one ``unhandled_exception`` line, wherever it was raised."""
-    sys.excepthook = lambda _kind, error, _traceback: _log_unhandled(error, "main")
-    threading.excepthook = lambda args: _log_unhandled(
-        args.exc_value, "thread", thread=args.thread and args.thread.name
-    )
-    sys.unraisablehook = lambda args: _log_unhandled(args.exc_value, "finalizer", message=args.err_msg)
-    if loop is not None:
-        loop.set_exception_handler(exception_handler)
-
-
-def exception_handler(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what an event loop reports (loop.set_exception_handler)."""
-    future = context.get("task") or context.get("future")
-    task = future.get_name() if isinstance(future, asyncio.Task) else None
-    _log_unhandled(context.get("exception"), "event_loop", message=context.get("message"), task=task)
-
-
-def _log_unhandled(error: BaseException | None, where: str, **fields: object) -> None:
-    told = {name: value for name, value in fields.items() if value is not None}
-    get_logger("sokken").error("unhandled_exception", where=where, **told, exc_info=error)
-
-
-# ------------------------------------------------------------------------------------- this process's state
-
-
 class _Process:
-    """What configure() decided; until then JSON on standard error, so that no early line is lost."""
+    """What configure() decided; JSON on standard error until then, so that no early line is lost."""
 
     def __init__(self) -> None:
         self.role = self.version = ""
         self.sink: Sink = StandardErrorSink(_format_line)
-        self.render: Callable[[Mapping[str, Any]], bytes] = _render_json
+        self.render: Callable[[Mapping[str, Any]], str] = _format_json
 
 
 _process = _Process()
@@ -237,6 +192,6 @@ structlog.configure(
     processors=_CHAIN,
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     context_class=dict,
-    logger_factory=_Output,
-    cache_logger_on_first_use=False,
+    logger_factory=Output,
+    cache_logger_on_first_use=False,  # a logger taken at import, and used before configure(), must heed it
 )
