@@ -1,1 +1,4 @@
-"""The wire as values: addresses, frames, handshakes; pure, so no socket, clock, randomness or third party."""
+"""The wire, without input or output: values in, values out (docs/protocol.md is the contract).
+
+No sockets, no event loop, no clock, no randomness, nothing from a third party.
+"""

@@ -1,0 +1,81 @@
+"""A channel is a connected, non-blocking socket with the calls of one: recv_into, send, shutdown, close.
+
+A plain TCP socket is one as it is. Over TLS, ``TlsChannel`` gives the same calls the same meaning, so that the
+relay and the head reader know no difference.
+"""
+
+import contextlib
+import socket
+import ssl
+import struct
+from typing import Final
+
+Channel = socket.socket
+"""Plain, or a TlsChannel."""
+
+_RECORD_BYTES: Final = 16384  # what one TLS record holds (RFC 8446 section 5.1)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_LINGER_OFF: Final = struct.pack("ii", 0, 0)
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+
+def prepare(sock: socket.socket) -> None:
+    """Set what every socket of a connection has: non-blocking, no delay, keep-alive, and reset on close.
+
+    Reset on close (SO_LINGER 1, 0) holds from the start, so that a process that is killed resets its connections
+    too: an end that nobody decided must not look like one. Buffer sizes are left alone (autotuning), and so is
+    TCP_USER_TIMEOUT, which would kill a closed window.
+    """
+    sock.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def close_cleanly(sock: socket.socket) -> None:
+    """Close after an end that both sides agreed on: what is still in the kernel is delivered."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+    sock.close()
+
+
+class TlsChannel(ssl.SSLSocket):
+    """A TLS connection with a plain socket's manners: BlockingIOError where it must wait, as much as fits a call."""
+
+    def recv_into(self, buffer, nbytes=None, flags=0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+        """Fill ``buffer`` as far as decrypted bytes go; 0 at the end. More may be left: ask ``pending``."""
+        view, count = memoryview(buffer), 0
+        size = nbytes or len(view)
+        while count < size:
+            try:
+                received = super().recv_into(view[count:size])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if not count:
+                    raise BlockingIOError from None
+                break
+            if not received:
+                break
+            count += received
+        return count
+
+    def send(self, data, flags=0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+        """Send as many records as the connection takes; returns how many bytes of ``data`` went."""
+        view, sent = memoryview(data), 0
+        while sent < len(view):
+            try:
+                # One record a call: OpenSSL wants a call that had to wait repeated with the same bytes, and it is,
+                # because the bytes from ``sent`` on are what the caller keeps.
+                sent += super().send(view[sent : sent + _RECORD_BYTES])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if not sent:
+                    raise BlockingIOError from None
+                break
+        return sent
+
+    def shutdown(self, how: int) -> None:
+        """Say the end in TLS (close_notify) as far as that goes at once, then in TCP."""
+        with contextlib.suppress(OSError, ValueError):
+            self.unwrap()
+        super().shutdown(how)

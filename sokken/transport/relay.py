@@ -1,0 +1,616 @@
+"""The relay: one tunnelled connection between a local socket and a WebSocket, until both directions have ended.
+
+"local" is the plain TCP side (the application at the client, the target at the server), "peer" the WebSocket.
+Bytes go from one socket to the other within one callback: no task, no queue, no log line and no metric for a
+chunk. What the other socket does not take is parked, and until it has gone nothing more is read. How a connection
+ends is decided in protocol/session.py alone; this module carries it out.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from sokken.protocol.frames import (
+    Close,
+    Decoder,
+    Event,
+    Notice,
+    Opcode,
+    Ping,
+    Pong,
+    Span,
+    Violation,
+    encode_close,
+    encode_frame,
+    encode_header,
+)
+from sokken.protocol.liveness import SILENCE_SECONDS, Liveness, Pulse, Sight
+from sokken.protocol.outcomes import Outcome
+from sokken.protocol.session import GOAWAY, Abort, Action, Notify, SendClose, Session, Step
+from sokken.transport.channel import Channel, TlsChannel, close_cleanly
+from sokken.transport.leave import Leave
+from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, SLOT_BYTES, Plane
+from sokken.transport.timers import TICK_SECONDS
+
+CLOSE_SECONDS: Final = 5.0
+"""How long an original may take to answer a Close."""
+_MOST_PIECES: Final = 512  # below the kernel's IOV_MAX
+
+Parked = memoryview | None
+
+
+class Relay:
+    """One open tunnel. ``on_end`` is called once, when both sockets are closed; ``session`` then has the outcome.
+
+    ``bytes_out`` counts payload from the local side to the peer, ``bytes_in`` the other way.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_finishing",
+        "_half_closed_seconds",
+        "_has_spoken",
+        "_heard_at",
+        "_is_local_reading",
+        "_is_peer_reading",
+        "_liveness",
+        "_local",
+        "_local_eof",
+        "_local_failed",
+        "_local_parked",
+        "_moved",
+        "_moved_at",
+        "_on_end",
+        "_open",
+        "_peer",
+        "_peer_failed",
+        "_peer_parked",
+        "_plane",
+        "_pong",
+        "_sent_at",
+        "bytes_in",
+        "bytes_out",
+        "due",
+        "session",
+    )
+
+    def __init__(
+        self,
+        plane: Plane,
+        local: socket.socket,
+        peer: Channel,
+        *,
+        original: bool,
+        half_closed_seconds: float,
+        spread: float,
+        on_end: Callable[["Relay"], None],
+    ) -> None:
+        """``original``: the subprotocol is `sokken`. ``spread`` in 0..1 places the pings (protocol/liveness.py)."""
+        self._plane = plane
+        self._local: socket.socket | None = local
+        self._peer: Channel | None = peer
+        self._open = 2  # sockets that are not closed yet
+        self._on_end: Callable[[Relay], None] | None = on_end
+        self._half_closed_seconds = half_closed_seconds
+        self._decoder = Decoder(masked=not plane.masks, notices=not original, apply_mask=plane.mask)
+        self._liveness = Liveness(original, spread)
+        self._local_parked: Parked = None
+        self._peer_parked: Parked = None
+        self._is_local_reading = self._is_peer_reading = False
+        self._local_eof = False
+        self._local_failed = False  # has an error that its reader will meet
+        self._peer_failed = False  # takes nothing more; perhaps it can still be read
+        self._finishing = False
+        self._pong: bytes | None = None
+        self._has_spoken = False
+        self._sent_at = self._heard_at = self._moved_at = plane.wheel.refresh()
+        self._moved = 0
+        self.due = 0
+        self.bytes_in = self.bytes_out = 0
+        self.session = Session(half_close=not original)
+
+    def __repr__(self) -> str:
+        local = len(self._local_parked or b"") if self._local else "closed"
+        peer = len(self._peer_parked or b"") if self._peer else "closed"
+        return f"<Relay in={self.bytes_in} out={self.bytes_out} local={local} peer={peer} {self.session!r}>"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether both sockets are closed."""
+        return self._open == 0
+
+    @property
+    def is_half_closed(self) -> bool:
+        """Whether exactly one direction has ended."""
+        return self.session.is_half_closed
+
+    def start(self, tail: bytes = b"") -> None:
+        """Relay from here on; ``tail`` is what came from the peer behind the head of the upgrade."""
+        if self._local is None or self._peer is None:  # pragma: no cover -- for the type checker
+            return
+        plane = self._plane
+        plane.resets.add(self._local, self._on_local_error)
+        plane.resets.add(self._peer, self._on_peer_error)
+        self._plan(self._sent_at)
+        if tail:
+            plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
+            self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
+        self._steer()
+
+    # What the program decides
+
+    def go_away(self) -> None:
+        """Tell the peer that this end is draining."""
+        if self.session.may_send and self.session.outcome is None and not self._liveness.original:
+            self._perform([Notify(GOAWAY)])
+
+    def end(self, outcome: Outcome) -> None:
+        """End it, and tell the peer why."""
+        self._perform(self.session.end(outcome))
+
+    def end_drain(self) -> None:
+        """The drain time is over."""
+        self._perform(self.session.drain_deadline())
+
+    # Local side to peer
+
+    def _read_message(self) -> None:
+        """One read becomes one message (`sokken.v2`)."""
+        plane = self._plane
+        count = self._receive_local([plane.outbound_view[PAYLOAD_AT : PAYLOAD_AT + self._message_bytes()]])
+        if not count:
+            return
+        key = plane.keys() if plane.masks else None
+        header = encode_header(Opcode.BINARY, count, key)
+        start, stop = PAYLOAD_AT - len(header), PAYLOAD_AT + count
+        if key is not None:
+            plane.mask(plane.outbound, PAYLOAD_AT, stop, key)
+        plane.outbound[start:PAYLOAD_AT] = header
+        self._send_peer(plane.outbound_view[start:stop])
+
+    def _message_bytes(self) -> int:
+        return min(self._plane.quantum(), self._plane.message_bytes)
+
+    def _read_slots(self) -> None:
+        """One read becomes messages of at most 32 KiB, side by side in the buffer (`sokken`)."""
+        plane = self._plane
+        slots = max(1, plane.quantum() // SLOT_BYTES)
+        count = self._receive_local(plane.slot_views[:slots])
+        if not count:
+            return
+        start = stop = 0
+        for at in plane.slots_at[:slots]:
+            size = min(count, SLOT_BYTES)
+            if not size:
+                break
+            key = plane.keys() if plane.masks else None
+            if key is not None:
+                plane.mask(plane.outbound, at, at + size, key)
+            header = encode_header(Opcode.BINARY, size, key)
+            if not stop:
+                start = at - len(header)
+            elif at - len(header) != stop:  # a short header leaves a gap: close it, the payload is tiny
+                plane.outbound[stop + len(header) : stop + len(header) + size] = plane.outbound[
+                    at : at + size
+                ]
+                at = stop + len(header)  # noqa: PLW2901 -- where the payload is now
+            plane.outbound[at - len(header) : at] = header
+            stop, count = at + size, count - size
+        self._send_peer(plane.outbound_view[start:stop])
+
+    def _receive_local(self, views: list[memoryview]) -> int:
+        """Read from the local side; 0 when there is nothing to send (and its end or loss has been dealt with)."""
+        if self._local is None:
+            return 0
+        try:
+            count = self._local.recv_into(views[0]) if len(views) == 1 else self._local.recvmsg_into(views)[0]
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._perform(self.session.local_lost())
+            return 0
+        if not count:
+            self._local_eof = True
+            self._perform(self.session.local_eof())
+            self._direction_ended()
+            return 0
+        if count < INTERACTIVE_BYTES:
+            self._plane.interactive = INTERACTIVE_TURNS
+        self.bytes_out += count
+        return count
+
+    def _send_peer(self, frames: bytes | memoryview) -> None:
+        """Send whole frames; what does not go now is parked behind what already is."""
+        if self._peer is None or self._peer_failed:
+            return
+        if self._peer_parked is not None:
+            self._park_peer(b"".join((self._peer_parked, frames)))
+            return
+        try:
+            sent = self._peer.send(frames)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._fail_peer()
+            return
+        self._sent_at = self._plane.wheel.now
+        if sent < len(frames):
+            self._park_peer(bytes(frames[sent:]))
+            self._plane.loop.add_writer(self._peer.fileno(), self._on_peer_writable)
+            self._steer()
+
+    def _park_peer(self, rest: bytes) -> None:
+        self._plane.parked += len(rest) - len(self._peer_parked or b"")
+        self._peer_parked = memoryview(rest)
+
+    def _on_peer_writable(self) -> None:
+        if self._peer is None or self._peer_parked is None:
+            return
+        try:
+            sent = self._peer.send(self._peer_parked)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._fail_peer()
+            return
+        self._plane.parked -= sent
+        self._sent_at = self._plane.wheel.now
+        rest = self._peer_parked[sent:]
+        if rest:
+            self._peer_parked = rest
+            return
+        self._peer_parked = None
+        self._plane.loop.remove_writer(self._peer.fileno())
+        if self._pong is not None:
+            self._answer_ping(self._pong)
+        self._steer()
+
+    # Peer to local side
+
+    def _on_peer_readable(self) -> None:
+        plane, peer = self._plane, self._peer
+        if peer is None or not self._is_peer_reading:
+            return
+        stop = PAYLOAD_AT + plane.quantum()
+        try:
+            count = peer.recv_into(plane.inbound_view[PAYLOAD_AT:stop])
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lose_peer()
+            return
+        if not count:
+            self._lose_peer()
+            return
+        self._heard_at = plane.wheel.now
+        self._take(PAYLOAD_AT, PAYLOAD_AT + count)
+        # Bytes that TLS has already decrypted raise no event.
+        if isinstance(peer, TlsChannel) and peer.fileno() >= 0 and peer.pending():
+            plane.loop.call_soon(self._on_peer_readable)
+
+    def _take(self, start: int, stop: int) -> None:
+        """Deliver and obey what lies in the inbound buffer."""
+        self._has_spoken = True
+        view, pieces = self._plane.inbound_view, []
+        for event in self._decoder.decode(self._plane.inbound, start, stop):
+            if type(event) is Span:
+                if self.session.accepts_bytes:
+                    pieces.append(view[event.start : event.stop])
+                else:
+                    self._perform(self.session.unexpected_bytes())
+                continue
+            if pieces:
+                self._deliver(pieces)
+                pieces = []
+            self._obey(event)
+        if pieces:
+            self._deliver(pieces)
+
+    def _obey(self, event: Event) -> None:
+        match event:
+            case Ping(payload):
+                self._answer_ping(payload)
+            case Notice(text):
+                self._perform(self.session.notice(text))
+                self._direction_ended()
+            case Close():
+                self._perform(self.session.close_received(event))
+            case Violation(code, detail):
+                self._perform(self.session.violation(code, detail))
+            case Pong() | Span():
+                pass
+
+    def _deliver(self, pieces: list[memoryview]) -> None:
+        if self._local is None:
+            return
+        size = sum(map(len, pieces))
+        self.bytes_in += size
+        if size < INTERACTIVE_BYTES:
+            self._plane.interactive = INTERACTIVE_TURNS
+        if self._local_parked is not None:
+            self._park_local(b"".join((self._local_parked, *pieces)))
+            return
+        try:
+            if len(pieces) == 1:
+                sent = self._local.send(pieces[0])
+            else:
+                sent = self._local.sendmsg(pieces[:_MOST_PIECES])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._perform(self.session.local_lost())
+            return
+        if sent < size:
+            self._park_local(b"".join(pieces)[sent:])
+            self._plane.loop.add_writer(self._local.fileno(), self._on_local_writable)
+            self._steer()
+
+    def _park_local(self, rest: bytes) -> None:
+        self._plane.parked += len(rest) - len(self._local_parked or b"")
+        self._local_parked = memoryview(rest)
+
+    def _on_local_writable(self) -> None:
+        if self._local is None or self._local_parked is None:
+            return
+        try:
+            sent = self._local.send(self._local_parked)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._perform(self.session.local_lost())
+            return
+        self._plane.parked -= sent
+        rest = self._local_parked[sent:]
+        if rest:
+            self._local_parked = rest
+            return
+        self._local_parked = None
+        self._plane.loop.remove_writer(self._local.fileno())
+        if self._finishing:
+            self._finish_local()
+        self._steer()
+
+    # Small frames
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Answer the latest ping only, and let at most one answer wait (RFC 6455 section 5.5.3)."""
+        if not self.session.may_send:
+            return
+        if self._peer_parked is not None:
+            self._pong = payload
+            return
+        self._pong = None
+        self._send_peer(encode_frame(Opcode.PONG, payload, self._key()))
+
+    def _key(self) -> bytes | None:
+        return self._plane.keys() if self._plane.masks else None
+
+    # Steps of the session
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Notify(text):
+                    self._send_peer(encode_frame(Opcode.TEXT, text.encode(), self._key()))
+                case SendClose(code, reason):
+                    self._send_peer(encode_close(code, reason, self._key()))
+                case Abort(outcome):
+                    self._abort_peer(outcome)
+                case Step.FINISH_LOCAL:
+                    self._finish_local()
+                case Step.CLOSE_LOCAL:
+                    self._close_local()
+                case Step.RESET_LOCAL:
+                    self._drop_local()
+                case Step.LEAVE_PEER:
+                    self._leave_peer()
+                case Step.RESET_PEER:
+                    self._drop_peer()
+        self._steer()
+        if actions and not self.session.may_send and self._peer is not None:
+            self._plan(self._plane.wheel.now)
+
+    def _finish_local(self) -> None:
+        self._finishing = self._local_parked is not None
+        if self._finishing or self._local is None:
+            return
+        try:
+            self._local.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._perform(self.session.local_lost())
+            return
+        self._perform(self.session.delivered())
+
+    def _close_local(self) -> None:
+        if self._local is None:
+            return
+        if self._local_eof:
+            close_cleanly(self._detach_local(self._local))
+            self._settle()
+        else:
+            # `sokken` ended it from the other side: what the local side still writes has no reader.
+            Leave(self._plane, self._detach_local(self._local), done=self._settle)
+
+    def _drop_local(self) -> None:
+        if self._local is not None:
+            self._detach_local(self._local).close()
+            self._settle()
+
+    def _abort_peer(self, outcome: Outcome) -> None:
+        if self._peer_parked is not None:
+            self._drop_peer()
+            return
+        notice = encode_frame(Opcode.TEXT, f"abort {outcome}".encode(), self._key())
+        self._send_peer(notice + encode_close(1011, outcome, self._key()))
+        self._leave_peer()
+
+    def _leave_peer(self) -> None:
+        if self._peer is None:
+            return
+        parked = self._peer_parked or b""
+        Leave(self._plane, self._detach_peer(self._peer), parked, self._settle)
+
+    def _drop_peer(self) -> None:
+        if self._peer is not None:
+            self._detach_peer(self._peer).close()
+            self._settle()
+
+    def _fail_peer(self) -> None:
+        """It takes nothing more; what it said before (why, perhaps) may still be there to be read."""
+        self._peer_failed = True
+        if self._peer is not None:
+            self._unpark_peer(self._peer)
+        if self._is_peer_reading:
+            self._steer()
+        else:
+            self._lose_peer()
+
+    def _lose_peer(self) -> None:
+        """Its connection has ended."""
+        self._peer_failed = True
+        self._perform(self.session.peer_lost())
+        if self._peer is not None:  # the local side is still being served with what came before
+            self._unpark_peer(self._peer)
+            self._turn_peer(self._peer, is_wanted=False)
+
+    def _detach_local(self, local: socket.socket) -> socket.socket:
+        self._plane.resets.remove(local)
+        if self._is_local_reading:
+            self._plane.loop.remove_reader(local.fileno())
+        if self._local_parked is not None:
+            self._plane.loop.remove_writer(local.fileno())
+            self._plane.parked -= len(self._local_parked)
+        self._is_local_reading, self._local_parked, self._local = False, None, None
+        return local
+
+    def _detach_peer(self, peer: Channel) -> Channel:
+        self._plane.resets.remove(peer)
+        if self._is_peer_reading:
+            self._plane.loop.remove_reader(peer.fileno())
+        self._unpark_peer(peer)
+        self._is_peer_reading, self._peer = False, None
+        return peer
+
+    def _unpark_peer(self, peer: Channel) -> None:
+        if self._peer_parked is not None:
+            self._plane.loop.remove_writer(peer.fileno())
+            self._plane.parked -= len(self._peer_parked)
+            self._peer_parked = None
+
+    def _settle(self) -> None:
+        """One socket is closed; when both are, the connection has ended."""
+        self._open -= 1
+        if self._open == 0 and self._on_end is not None:
+            on_end, self._on_end = self._on_end, None
+            self._plane.wheel.forget(self)
+            on_end(self)
+
+    # Reading or not
+
+    def _steer(self) -> None:
+        """Read from each side exactly while what comes can be passed on."""
+        if self._local is not None:
+            self._turn_local(
+                self._local,
+                is_wanted=self._peer_parked is None and not self._peer_failed and self.session.sends_bytes,
+            )
+        if self._peer is not None and not (self._peer_failed and not self._is_peer_reading):
+            self._turn_peer(self._peer, is_wanted=self._local_parked is None)
+
+    def _turn_local(self, local: socket.socket, *, is_wanted: bool) -> None:
+        if is_wanted == self._is_local_reading:
+            return
+        self._is_local_reading = is_wanted
+        if is_wanted:
+            read = self._read_slots if self._liveness.original else self._read_message
+            self._plane.loop.add_reader(local.fileno(), read)
+            return
+        self._plane.loop.remove_reader(local.fileno())
+        if self._local_failed:
+            self._perform(self.session.local_lost())
+
+    def _turn_peer(self, peer: Channel, *, is_wanted: bool) -> None:
+        if is_wanted == self._is_peer_reading:
+            return
+        self._is_peer_reading = is_wanted
+        loop = self._plane.loop
+        if not is_wanted:
+            loop.remove_reader(peer.fileno())
+            return
+        self._heard_at = self._plane.wheel.now  # silence counts only while this end reads
+        loop.add_reader(peer.fileno(), self._on_peer_readable)
+        if isinstance(peer, TlsChannel):
+            loop.call_soon(self._on_peer_readable)
+
+    def _on_local_error(self) -> None:
+        """A reset. While this end reads, the reader meets it, after the bytes that came before it."""
+        if self._is_local_reading:
+            self._local_failed = True
+        else:
+            self._perform(self.session.local_lost())
+
+    def _on_peer_error(self) -> None:
+        if not self._is_peer_reading:
+            self._lose_peer()
+
+    # Time
+
+    def on_timer(self, now: float) -> None:
+        """Ping, or give up on a peer that is silent or a half-closed connection that is forgotten."""
+        if self._peer is None:
+            return
+        if self.session.may_send:
+            self._look_after(now)
+        elif now >= self._close_deadline():
+            self._perform(self.session.peer_lost())
+        if self._peer is not None:
+            self._plan(now)
+
+    def _look_after(self, now: float) -> None:
+        moved = self.bytes_in + self.bytes_out
+        if moved != self._moved or not self.session.is_half_closed:
+            self._moved, self._moved_at = moved, now
+        elif now - self._moved_at >= self._half_closed_seconds:
+            self.end(Outcome.HALF_CLOSED_TIMEOUT)
+            return
+        pulse = self._liveness.look(now, self._sight())
+        if pulse is Pulse.PING:
+            self._send_peer(encode_frame(Opcode.PING, b"", self._key()))
+            self._sent_at = now
+        elif pulse is Pulse.DEAD:
+            self._perform(self.session.peer_silent())
+
+    def _close_deadline(self) -> float:
+        """When to stop waiting for the peer's Close.
+
+        A peer of `sokken.v2` may still have a full pipe to deliver before it reads ours, and pings meanwhile: it
+        is waited for as long as it lives. To close under it would cut off what it has not delivered yet.
+        """
+        if self._liveness.original:
+            return self._sent_at + CLOSE_SECONDS
+        return max(self._heard_at, self._sent_at) + SILENCE_SECONDS
+
+    def _sight(self) -> Sight:
+        return Sight(
+            sent_at=self._sent_at,
+            heard_at=self._heard_at,
+            is_reading=self._is_peer_reading,
+            is_holding=self._peer_parked is not None,
+            has_spoken=self._has_spoken,
+        )
+
+    def _direction_ended(self) -> None:
+        self._moved_at = self._plane.wheel.now
+        self._plan(self._moved_at)
+
+    def _plan(self, now: float) -> None:
+        """Ask to be woken when something may be due."""
+        if self._peer is None:
+            return
+        if not self.session.may_send:
+            at = self._close_deadline()
+        else:
+            at = self._liveness.next_look(now, self._sight())
+            if self.session.is_half_closed:
+                at = min(at, self._moved_at + self._half_closed_seconds)
+        self._plane.wheel.wake(self, max(at, now + TICK_SECONDS))
