@@ -83,9 +83,7 @@ def format_upgrade_request(url: ServerUrl, key: str, headers: Mapping[str, str])
 
 def format_check_request(url: ServerUrl, headers: Mapping[str, str]) -> bytes:
     """Write the request that asks whether a tunnel would be let in; raises ValueError as above."""
-    return _encode_head(
-        f"HEAD {url.path} HTTP/1.1", {"Host": url.authority, "Connection": "close", **headers}
-    )
+    return _encode_head(f"HEAD {url.path} HTTP/1.1", {"Host": url.authority, "Connection": "close", **headers})
 
 
 def head_end(buffer: bytes | bytearray, searched: int = 0) -> int:
@@ -231,11 +229,16 @@ def format_refusal(refusal: Refusal, headers: Mapping[str, str]) -> bytes:
 
 def _encode_head(start: str, headers: Mapping[str, str]) -> bytes:
     lines = [start, *(f"{name}: {value}" for name, value in headers.items())]
-    text = "".join(lines)
-    # One check for all: a CR or LF from outside would be a second header, or a second request.
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError(f"a head must be printable ASCII: {text!r}")
+    # A CR or LF from outside would be a second header, or a second request.
+    if not _is_plain("".join(lines)):
+        culprit = next(line for line in lines if not _is_plain(line))
+        # The name alone: the value may be a secret.
+        raise ValueError(f"a head must be printable ASCII, unlike {culprit.partition(':')[0]!r}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _refuse_control(lines: list[str]) -> list[str]:

@@ -101,9 +101,9 @@ def test_a_known_reason_counts_more_than_the_status(status: int, reason: str, re
 
 
 @pytest.mark.parametrize("headers", [{}, {"sokken_reason": "newer_than_this"}, {"sokken_reason": "Draining"}])
-@pytest.mark.parametrize("status", range(100, 600))
-def test_without_a_known_reason_the_status_decides(status: int, headers: dict[str, str]) -> None:
-    assert judge_answer(answer(status, **headers)).retry == (status in {429, 500, 502, 503, 504})
+def test_without_a_known_reason_the_status_decides(headers: dict[str, str]) -> None:
+    retried = [status for status in range(100, 600) if judge_answer(answer(status, **headers)).retry]
+    assert retried == [429, 500, 502, 503, 504]
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,7 @@ def test_what_gives_a_known_reason_is_a_sokken_server(status: int) -> None:
 def test_a_passing_failure_is_named_and_no_more(status: int) -> None:
     assert judge_answer(answer(status, "Some Phrase")).detail == f"the server answered {status} Some Phrase"
     assert judge_answer(answer(status)).detail == f"the server answered {status}"
-    assert (
-        judge_answer(answer(status, "P", sokken_reason="x_y")).detail == f"the server answered {status} x_y"
-    )
+    assert judge_answer(answer(status, "P", sokken_reason="x_y")).detail == f"the server answered {status} x_y"
 
 
 def test_a_verdict_in_full() -> None:
