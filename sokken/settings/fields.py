@@ -1,0 +1,148 @@
+"""The types of settings: how a text becomes a value, in which unit it is, and what the documents say of it.
+
+Used by the models alone. A validator takes the text of an argument or a variable, or a finished value, and
+raises ValueError with one line: the text, what is wrong with it, and an example.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic_core import PydanticKnownError
+
+from sokken.protocol.address import (
+    FORWARD_EXAMPLE,
+    TARGET_EXAMPLE,
+    Address,
+    AddressError,
+    Forward,
+    parse_forward,
+    parse_listen_address,
+    parse_target,
+)
+from sokken.protocol.identity import is_claim
+
+T = TypeVar("T")
+
+BASE_PATH_EXAMPLE: Final = "/sokken"
+ORIGIN_EXAMPLE: Final = "https://console.example"
+CLAIM_EXAMPLE: Final = "laptop-7.example"
+
+_SEPARATORS = re.compile(r"[,\s]+")
+# RFC 3986 section 3.3: segments of unreserved characters, sub-delims, ":" and "@".
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+# RFC 6454 section 6.2; browsers write it in lower case.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a field's type does not say: its unit, its argument's name, an example, whether it is a secret."""
+
+    unit: str = ""
+    argument: str = ""
+    example: str = ""
+    shown_default: str = ""
+    is_secret: bool = False
+
+
+def _translated(parse: Callable[[str], T]) -> Callable[[object], T]:
+    """Let a text through ``parse``, and anything else as it is: a value the program made itself."""
+
+    def validate(value: object) -> T:
+        if not isinstance(value, str):
+            return value  # type: ignore[return-value]
+        try:
+            return parse(value)
+        except AddressError as error:
+            raise ValueError(str(error)) from error
+
+    return validate
+
+
+def _listed(parse: Callable[[str], T]) -> Callable[[object], tuple[T, ...]]:
+    """Take a list apart at commas, spaces and newlines."""
+    validate_item = _translated(parse)
+
+    def validate(value: object) -> tuple[T, ...]:
+        items = filter(None, _SEPARATORS.split(value)) if isinstance(value, str) else value
+        if not isinstance(items, Iterable):
+            raise TypeError(f"{value!r} is no list")
+        return tuple(map(validate_item, items))
+
+    return validate
+
+
+def _required(validate: Callable[[object], tuple[T, ...]]) -> Callable[[object], tuple[T, ...]]:
+    """Treat a list without items like a list that was not given."""
+
+    def validate_some(value: object) -> tuple[T, ...]:
+        items = validate(value)
+        if not items:
+            raise PydanticKnownError("missing")
+        return items
+
+    return validate_some
+
+
+def _parse_base_path(text: str) -> str:
+    if not _BASE_PATH.fullmatch(text):
+        problem = "a base path begins with a slash and does not end with one"
+        raise ValueError(f"{text!r}: {problem}, for example {BASE_PATH_EXAMPLE}")
+    return text
+
+
+def _parse_origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text.lower()):
+        raise ValueError(f"{text!r}: an origin is SCHEME://HOST[:PORT], for example {ORIGIN_EXAMPLE}")
+    return text.lower()
+
+
+def _parse_claim(text: str) -> str:
+    if not is_claim(text):
+        problem = "a name is 1 to 128 of A-Z a-z 0-9 . _ : / @ -"
+        raise ValueError(f"{text!r}: {problem}, for example {CLAIM_EXAMPLE}")
+    return text
+
+
+def _none_if_empty(value: object) -> object:
+    """Take an empty text as no value: ``-log-file ""`` goes back to stderr."""
+    return None if value == "" else value
+
+
+Switch = Annotated[bool, Mark(unit="true or false")]
+Connections = Annotated[int, Field(ge=1), Mark(unit="connections")]
+Days = Annotated[int, Field(ge=1), Mark(unit="days")]
+Files = Annotated[int, Field(ge=0), Mark(unit="files")]
+Megabytes = Annotated[int, Field(ge=1), Mark(unit="megabytes")]
+MessageBytes = Annotated[int, Field(ge=1024, le=16 * 1024 * 1024), Mark(unit="bytes")]
+Seconds = Annotated[float, Field(ge=1, allow_inf_nan=False), Mark(unit="seconds")]
+SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Mark(unit="seconds")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty), Mark(unit="path")]
+Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
+OptionalClaim = Annotated[
+    str | None,
+    PlainValidator(_translated(_parse_claim)),
+    BeforeValidator(_none_if_empty),
+    Mark(unit="name"),
+]
+BasePath = Annotated[str, PlainValidator(_translated(_parse_base_path)), Mark(unit="path", example=BASE_PATH_EXAMPLE)]
+Origins = Annotated[tuple[str, ...], PlainValidator(_listed(_parse_origin)), Mark(unit="list", example=ORIGIN_EXAMPLE)]
+ListenAddress = Annotated[
+    Address,
+    PlainValidator(_translated(parse_listen_address)),
+    Mark(unit="address", argument="API_ADDR", example=":8000"),
+]
+Targets = Annotated[
+    tuple[Address, ...],
+    PlainValidator(_required(_listed(parse_target))),
+    Mark(unit="list", argument="REMOTE_ADDR", example=TARGET_EXAMPLE),
+]
+Forwards = Annotated[
+    tuple[Forward, ...],
+    PlainValidator(_required(_listed(parse_forward))),
+    Mark(unit="list", argument="LISTEN_ADDR REMOTE_ADDR", example=FORWARD_EXAMPLE),
+]

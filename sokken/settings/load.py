@@ -1,0 +1,141 @@
+"""From arguments and environment to the settings of one program, or to every problem with them.
+
+Called once, at start, by cli/. An argument beats a variable, a variable beats the default, and an empty
+variable is the same as none. Nothing is opened, resolved or bound here.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sokken.errors import SokkenError
+from sokken.settings.catalogue import Setting, settings_of
+from sokken.settings.environment import UnknownSetting, find_unknown
+from sokken.settings.models import ProgramSettings
+
+S = TypeVar("S", bound=ProgramSettings)
+
+_SHOWN = 200
+_WORDING: Final = {
+    "bool_parsing": "this is neither true nor false",
+    "finite_number": "this is no finite number",
+    "float_parsing": "this is no number",
+    "greater_than_equal": "the least is {ge:g}",
+    "int_from_float": "this is no whole number",
+    "int_parsing": "this is no whole number",
+    "int_parsing_size": "this number is too large",
+    "less_than_equal": "the most is {le:g}",
+    "literal_error": "this is not {expected}",
+}
+
+
+class Source(StrEnum):
+    """Where a value came from."""
+
+    ARGUMENT = "argument"
+    ENVIRONMENT = "environment"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one setting ("" for several together), in one line."""
+
+    setting: str
+    text: str
+    is_missing: bool = False
+
+
+class InvalidSettings(SokkenError):
+    """Settings that no program can start with: at least one problem, malformed ones before missing ones."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        """Keep the problems; the first is the one to show if there is room for one."""
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.is_missing))
+        super().__init__(self.problems[0].text)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether nothing is malformed: something is only missing."""
+        return self.problems[0].is_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[S]):
+    """The settings of a program, where each came from, and the variables that are nobody's."""
+
+    settings: S
+    sources: Mapping[str, Source]
+    warnings: tuple[UnknownSetting, ...]
+
+
+def load(program: type[S], arguments: Mapping[str, Any], problems: Iterable[Problem] = ()) -> Loaded[S]:
+    """Load the settings of a program; raises InvalidSettings with all problems.
+
+    The arguments are values or texts by setting. The problems are those the caller has found already: the
+    settings they are about are left out of ``arguments``, and are not reported missing for that.
+    """
+    found = list(problems)
+    try:
+        settings = program(**arguments)
+    except ValidationError as error:
+        known = {problem.setting for problem in found}
+        catalogue = settings_of(program)
+        for details in error.errors(include_url=False):
+            problem = _translate(details, catalogue, arguments)
+            if problem.setting not in known:
+                found.append(problem)
+    if found:
+        raise InvalidSettings(found)
+    sources = {name: _find_source(name, settings, arguments) for name in program.model_fields}
+    return Loaded(settings, sources, find_unknown(os.environ))
+
+
+def label(setting: Setting, source: Source) -> str:
+    """Name the place where a value was given: ``option -log-file``, ``variable SOKKEN_LOG_FILE``."""
+    if source is Source.ENVIRONMENT:
+        return f"variable {setting.variable}"
+    return f"argument {setting.argument}" if setting.argument else f"option {setting.option}"
+
+
+def _find_source(name: str, settings: ProgramSettings, arguments: Mapping[str, Any]) -> Source:
+    if name in arguments:
+        return Source.ARGUMENT
+    return Source.ENVIRONMENT if name in settings.model_fields_set else Source.DEFAULT
+
+
+def _translate(details: ErrorDetails, catalogue: Mapping[str, Setting], arguments: Mapping[str, Any]) -> Problem:
+    """Say in our words what pydantic found."""
+    if not details["loc"]:
+        return Problem("", _reason(details))
+    setting = catalogue[str(details["loc"][0])]
+    if details["type"] == "missing":
+        return Problem(setting.name, _missing(setting), is_missing=True)
+    source = Source.ARGUMENT if setting.name in arguments else Source.ENVIRONMENT
+    return Problem(setting.name, f"{label(setting, source)}: {_complaint(setting, details)}")
+
+
+def _complaint(setting: Setting, details: ErrorDetails) -> str:
+    if setting.is_secret:
+        return "this secret is malformed (it is not shown)"
+    if details["type"] == "value_error":
+        return _reason(details)
+    wording = _WORDING.get(details["type"], details["msg"]).format(**details.get("ctx", {}))
+    return f"{str(details['input'])[:_SHOWN]!r}: {wording}, for example {setting.example}"
+
+
+def _reason(details: ErrorDetails) -> str:
+    """Return the message of the ValueError that a validator of ours raised."""
+    return str(details["ctx"]["error"])
+
+
+def _missing(setting: Setting) -> str:
+    return (
+        f"{setting.argument} is missing: give it as an argument, or in the environment, "
+        f"for example {setting.variable}={setting.example}"
+    )
