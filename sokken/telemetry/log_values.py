@@ -17,7 +17,7 @@ MAX_TEXT = 4096  # characters of one value: a peer chooses some of them
 MAX_DEPTH = 6  # the deepest line of ours is an exception: fields, causes, cause, frames, frame
 MAX_FRAMES = 20  # of one exception, the innermost
 MAX_CAUSES = 5
-_INT64 = -(2**63)  # an integer beyond is text: few readers of JSON keep its digits
+_INT64 = 2**63  # an integer beyond is text: few readers of JSON keep its digits
 
 _SECRET_KEY = re.compile("token|authorization|cookie|password|secret", re.IGNORECASE)
 # Both patterns start with a literal and look a bounded way ahead: a hostile value must not cost time.
@@ -35,7 +35,7 @@ def make_plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 JS
     """
     if type(value) is str:
         return _clean(value)
-    is_integer = isinstance(value, int) and _INT64 <= value < -_INT64  # so are True and False
+    is_integer = isinstance(value, int) and -_INT64 <= value < _INT64  # so are True and False
     if value is None or is_integer or (isinstance(value, float) and isfinite(value)):
         return value
     try:
@@ -54,7 +54,7 @@ def describe_exception(error: BaseException) -> list[dict[str, Any]]:
     The members of an exception group follow the group.
     """
     return [
-        {"type": _type_name(link), "message": _text(link, empty=""), "frames": _frames(link.__traceback__)}
+        {"type": _type_name(link), "message": _text(link), "frames": _frames(link.__traceback__)}
         for link in _chain(error)
     ]
 
@@ -82,19 +82,16 @@ def _clean(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
-def _text(value: object, empty: str | None = None) -> str:
-    """Return value as text; an exception without a message is called by its type."""
+def _text(value: object) -> str:
     try:
         if isinstance(value, str):
             return str.__str__(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value).decode(errors="backslashreplace")
-        text = str(value)
+        # Some exceptions, such as TimeoutError, have nothing to say but their name.
+        return str(value) or type(value).__name__
     except Exception:  # noqa: BLE001 a foreign __str__ may do anything
         return _unprintable(value)
-    if isinstance(value, BaseException) and not text:
-        return type(value).__name__ if empty is None else empty
-    return text
 
 
 def _unprintable(value: object) -> str:
