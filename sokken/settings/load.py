@@ -25,11 +25,11 @@ _WORDING: Final = {
     "bool_parsing": "this is neither true nor false",
     "finite_number": "this is no finite number",
     "float_parsing": "this is no number",
-    "greater_than_equal": "the least is {ge:g}",
+    "greater_than_equal": "this is less than {ge:g}",
     "int_from_float": "this is no whole number",
     "int_parsing": "this is no whole number",
     "int_parsing_size": "this number is too large",
-    "less_than_equal": "the most is {le:g}",
+    "less_than_equal": "this is more than {le:g}",
     "literal_error": "this is not {expected}",
 }
 

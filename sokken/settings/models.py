@@ -83,7 +83,7 @@ class ProgramSettings(BaseSettings):
         default=25, description="At shutdown, how long connections may take to end by themselves"
     )
     event_loop: Annotated[Literal["auto", "asyncio", "uvloop"], Mark(unit="name")] = Field(
-        default="auto", description="Event loop: asyncio, uvloop, or auto (uvloop if it is installed)"
+        default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"
     )
 
     @classmethod
@@ -132,7 +132,7 @@ class ClientSettings(ProgramSettings):
     )
     readiness: Annotated[Literal["server", "listener"], Mark(unit="name")] = Field(
         default="server",
-        description="When /readyz says 200: a server has let it in (server), or it listens (listener)",
+        description="What /readyz waits for: server (one has let the client in), or listener (it listens)",
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,116 @@
+"""``sokken check-config``: show the effective settings and where each came from, and every problem with them.
+
+Called by main. It looks at what can be seen without leaving a trace: nothing is bound, written or dialled.
+"""
+
+import importlib.util
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from sokken.cli.arguments import load_settings
+from sokken.cli.options import CommandLine
+from sokken.protocol.address import Address
+from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, Source
+from sokken.settings.catalogue import PROGRAMS, settings_of
+
+SOUND: Final = 0
+UNSOUND: Final = 3
+
+_DIM, _RED, _YELLOW, _PLAIN = "\033[2m", "\033[31m", "\033[33m", "\033[0m"
+
+
+def check_config(line: CommandLine) -> int:
+    """Print the settings (stdout) and their problems (stderr, one a line); return the exit code."""
+    try:
+        loaded = load_settings(PROGRAMS[line.program], line)
+    except InvalidSettings as error:
+        return _report(problem.text for problem in error.problems)
+    for warning in loaded.warnings:
+        print(_coloured(f"warning: {warning}", _YELLOW, sys.stderr.isatty()), file=sys.stderr)
+    print(_table(loaded))
+    return _report(find_problems(loaded.settings))
+
+
+def find_problems(settings: ProgramSettings) -> Iterator[str]:
+    """Yield one line for each well-formed setting that cannot work on this host, as it is now."""
+    yield from _unresolvable("API_ADDR", settings.api_addr)
+    if isinstance(settings, ClientSettings):
+        for forward in settings.forwards:
+            yield from _unresolvable("a forward", forward.listen)
+        yield from _unusable_authorities(settings.ca_file)
+    if not settings.log_pretty:
+        yield from _unwritable(settings.log_file)
+    if settings.event_loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        yield "event-loop: uvloop is not installed, for example pip install 'sokken[fast]'"
+
+
+def _report(problems: Iterator[str]) -> int:
+    code = SOUND
+    for problem in problems:
+        print(_coloured(problem, _RED, sys.stderr.isatty()), file=sys.stderr)
+        code = UNSOUND
+    return code
+
+
+def _table(loaded: Loaded[ProgramSettings]) -> str:
+    settings = settings_of(type(loaded.settings))
+    rows = [("SETTING", "VALUE", "FROM")]
+    for name, source in loaded.sources.items():
+        setting = settings[name]
+        origin = f"environment {setting.variable}" if source is Source.ENVIRONMENT else str(source)
+        shown = setting.show(getattr(loaded.settings, name)) or "-"
+        rows.append((setting.option.removeprefix("-"), shown, origin))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(
+        _coloured(
+            f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}",
+            _DIM if origin == Source.DEFAULT else "",
+            sys.stdout.isatty(),
+        )
+        for name, value, origin in rows
+    )
+
+
+def _coloured(text: str, colour: str, is_terminal: bool) -> str:
+    return f"{colour}{text}{_PLAIN}" if colour and is_terminal else text
+
+
+def _unresolvable(what: str, address: Address) -> Iterator[str]:
+    try:
+        socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        yield f"{what}: '{address}' does not resolve here: {error.strerror}"
+
+
+def _unusable_authorities(path: Path | None) -> Iterator[str]:
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        yield f"ca-file: {str(path)!r} holds no certificates in PEM form"
+    except OSError as error:
+        yield f"ca-file: {str(path)!r} cannot be read: {error.strerror}"
+
+
+def _unwritable(path: Path | None) -> Iterator[str]:
+    """Look for what would keep the log from being opened or rotated; missing directories will be made."""
+    if path is None:
+        return
+    try:
+        nearest = next(place for place in [path, *path.absolute().parents] if place.exists())
+        may_write = os.access(nearest, os.W_OK)
+    except OSError as error:
+        yield f"log-file: {str(path)!r} cannot be reached: {error.strerror}"
+        return
+    if nearest == path and path.is_dir():
+        yield f"log-file: {str(path)!r} is a directory"
+    elif nearest != path and not nearest.is_dir():
+        yield f"log-file: {str(nearest)!r} is no directory"
+    elif not may_write:
+        yield f"log-file: {str(nearest)!r} may not be written to"

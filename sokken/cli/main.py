@@ -1,0 +1,36 @@
+"""``sokken``: run a command line and turn every expected error into one line and an exit code.
+
+The entry point of the console script and of ``python -m sokken``. What takes time is imported inside ``main``,
+so that Ctrl-C at any moment ends the process quietly.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from sokken.errors import ConfigurationError, SokkenError, UsageError
+
+FAILED: Final = 1
+USAGE: Final = 2
+CONFIGURATION: Final = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without one: this process's) and return the exit code."""
+    try:
+        from sokken.cli.dispatch import dispatch
+
+        return dispatch(sys.argv[1:] if argv is None else argv)
+    except UsageError as error:
+        return _complain(error, USAGE)
+    except ConfigurationError as error:
+        return _complain(error, CONFIGURATION)
+    except SokkenError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _complain(error: SokkenError, code: int) -> int:
+    print(f"sokken: {error}", file=sys.stderr)
+    return code
