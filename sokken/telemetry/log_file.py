@@ -107,15 +107,12 @@ class RotatingFile(Sink):
 
         An administrator who deletes the log of a full disk gets its space back without a signal.
         """
-        try:
+        with suppress(OSError):
             status = self._path.stat()
-        except OSError:
-            self._open_or_complain()
-            return
-        if (status.st_dev, status.st_ino) != self._identity:
-            self._open_or_complain()
-        else:
-            self._size = status.st_size
+            if (status.st_dev, status.st_ino) == self._identity:
+                self._size = status.st_size
+                return
+        self._open_or_complain()
 
     def _open_or_complain(self) -> None:
         try:

@@ -1,0 +1,147 @@
+"""Sinks: a line that cannot be written is dropped, counted, and later told; nobody else notices."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sokken.telemetry.log_sink import COMPLAINT_INTERVAL_SECONDS, Sink
+
+
+def format_line(level, event, **fields):
+    return json.dumps({"level": level, "event": event, **fields}, default=str).encode() + b"\n"
+
+
+class Broken(Sink):
+    """A sink that works when told so, and keeps what was written."""
+
+    def __init__(self, clock=lambda: 0.0):
+        super().__init__(format_line, clock)
+        self.works = True
+        self.lines = []
+
+    def _put(self, line):
+        if not self.works:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.lines.append(line)
+
+
+def test_lines_are_dropped_while_writing_fails_and_then_counted(capfd):
+    sink = Broken()
+    sink.write(b"one\n")
+    sink.works = False
+    sink.write(b"two\n")
+    sink.write(b"three\n")
+    sink.works = True
+    sink.write(b"four\n")
+    sink.write(b"five\n")
+    told = format_line("warning", "log_lines_dropped", lines=2)
+    assert sink.lines == [b"one\n", told, b"four\n", b"five\n"]
+
+
+def test_standard_error_is_told_once_a_minute(capfd):
+    now = [1000.0]
+    sink = Broken(lambda: now[0])
+    sink.works = False
+
+    def complaints():
+        sink.write(b"line\n")
+        return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+    (first,) = complaints()
+    assert (first["event"], first["level"], first["dropped"]) == ("log_write_failed", "error", 1)
+    assert "No space left on device" in first["error"]
+    now[0] += COMPLAINT_INTERVAL_SECONDS - 0.1
+    assert complaints() == []
+    now[0] += 0.1
+    (second,) = complaints()
+    assert second["dropped"] == 3
+    now[0] -= 7200  # a clock that was set back must not silence it
+    assert len(complaints()) == 1
+
+
+def test_a_line_that_is_logged_while_another_is_written_does_not_deadlock():
+    class Talkative(Broken):
+        def _put(self, line):
+            super()._put(line)
+            if line == b"outer\n":
+                self.write(b"inner\n")  # as a finalizer does
+
+    sink = Talkative()
+    thread = threading.Thread(target=sink.write, args=(b"outer\n",), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert sink.lines == [b"outer\n", b"inner\n"]
+
+
+def test_a_closed_standard_error_harms_nobody_and_its_number_is_not_given_away():
+    code = """
+import socket, sys
+sys.path.insert(0, ".")
+from types import SimpleNamespace
+from sokken.telemetry import logs
+logs.configure(SimpleNamespace(log_debug=False, log_pretty=False, log_file=None), "server", "1")
+one, other = socket.socketpair()
+logs.get_logger("sokken.test").info("first")
+other.setblocking(False)
+try:
+    other.recv(1)
+except BlockingIOError:
+    print("alive")
+"""
+    command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, b"alive\n")
+
+
+def test_a_broken_pipe_at_standard_error_harms_nobody(start_program):
+    program = start_program("""
+configure()
+sys.stdin.readline()
+for number in range(100):
+    log.info("line", number=number)
+print("alive")
+""")
+    program.stderr.close()
+    program.stderr = None
+    output, _ = program.communicate(b"\n", timeout=30)
+    assert (program.returncode, output) == (0, b"alive\n")
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_standard_error_that_nobody_reads_does_not_stop_the_program(start_program, blocking):
+    program = start_program(
+        """
+import os
+configure()
+os.set_blocking(2, sys.argv[1] == "True")
+for number in range(2000):
+    log.info("line", number=number, filling="x" * 200)
+print("filled", flush=True)
+sys.stdin.readline()
+log.info("after")
+""",
+        blocking,
+    )
+    assert program.stdout.readline() == b"filled\n"
+    _, error = program.communicate(b"\n", timeout=30)
+    lines = [json.loads(line) for line in error.splitlines()]
+    written = [line["number"] for line in lines if line["event"] == "line"]
+    assert 0 < len(written) < 2000
+    assert written == list(range(len(written)))
+    *_, told, after = lines
+    assert (told["event"], told["lines"]) == ("log_lines_dropped", 2000 - len(written))
+    assert after["event"] == "after"
+    assert program.returncode == 0
+
+
+def test_a_line_longer_than_a_pipe_takes_at_once_arrives_whole(run_program):
+    done = run_program("""
+configure()
+log.info("long", values=["x" * 4000] * 50)
+""")
+    assert len(json.loads(done.error)["values"]) == 50
