@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sokken.errors import SokkenError
-from sokken.settings.catalogue import Setting, settings_of
+from sokken.settings.catalogue import Setting, format_value, settings_of
 from sokken.settings.environment import UnknownSetting, find_unknown
 from sokken.settings.models import ProgramSettings
 
@@ -25,11 +25,11 @@ _WORDING: Final = {
     "bool_parsing": "this is neither true nor false",
     "finite_number": "this is no finite number",
     "float_parsing": "this is no number",
-    "greater_than_equal": "this is less than {ge:g}",
+    "greater_than_equal": "this is less than {ge}",
     "int_from_float": "this is no whole number",
     "int_parsing": "this is no whole number",
     "int_parsing_size": "this number is too large",
-    "less_than_equal": "this is more than {le:g}",
+    "less_than_equal": "this is more than {le}",
     "literal_error": "this is not {expected}",
 }
 
@@ -125,7 +125,8 @@ def _complaint(setting: Setting, details: ErrorDetails) -> str:
         return "this secret is malformed (it is not shown)"
     if details["type"] == "value_error":
         return _reason(details)
-    wording = _WORDING.get(details["type"], details["msg"]).format(**details.get("ctx", {}))
+    limits = {name: format_value(limit) for name, limit in details.get("ctx", {}).items()}
+    wording = _WORDING.get(details["type"], details["msg"]).format(**limits)
     return f"{str(details['input'])[:_SHOWN]!r}: {wording}, for example {setting.example}"
 
 

@@ -1,0 +1,75 @@
+"""The two programs' settings as a whole: frozen, from arguments and environment only, without conflicts."""
+
+import pytest
+from pydantic import ValidationError
+
+from sokken.protocol.address import Address
+from sokken.settings.models import ClientSettings, ServerSettings
+
+URL = "ws://b/tunnel/c:22"
+
+
+def conflict(forwards, api_addr=":1"):
+    with pytest.raises(ValidationError) as caught:
+        ClientSettings(api_addr=api_addr, forwards=forwards)
+    return str(caught.value.errors()[0]["ctx"]["error"])
+
+
+def test_settings_do_not_change():
+    settings = ServerSettings(api_addr=":1", targets="a:1")
+    with pytest.raises(ValidationError):
+        settings.max_connections = 5
+
+
+def test_the_environment_alone_is_enough(monkeypatch):
+    monkeypatch.setenv("SOKKEN_API_ADDR", ":8000")
+    monkeypatch.setenv("SOKKEN_TARGETS", "127.0.0.1:22\ngithub.com:443\n")
+    monkeypatch.setenv("SOKKEN_LOG_PRETTY", "yes")
+    settings = ServerSettings()
+    assert settings.api_addr == Address("", 8000)
+    assert settings.targets == (Address("127.0.0.1", 22), Address("github.com", 443))
+    assert settings.log_pretty
+
+
+def test_an_empty_variable_is_the_same_as_none(monkeypatch):
+    for name in ServerSettings.model_fields:
+        monkeypatch.setenv(f"SOKKEN_{name.upper()}", "")
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings()
+    assert {(error["type"], *error["loc"]) for error in caught.value.errors()} == {
+        ("missing", "api_addr"),
+        ("missing", "targets"),
+    }
+
+
+def test_no_file_that_lies_about_is_read(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("SOKKEN_MAX_CONNECTIONS=5\n")
+    monkeypatch.chdir(tmp_path)
+    assert ServerSettings(api_addr=":1", targets="a:1").max_connections == 100
+
+
+def test_two_forwards_do_not_share_a_listen_address():
+    assert conflict(f":2={URL} a=:2={URL}") == (
+        "':2': two forwards have this listen address; give each its own, for example 127.0.0.1:2222 or :8000"
+    )
+
+
+def test_two_forwards_do_not_share_a_name():
+    assert conflict(f"a=:2={URL} a=:3={URL}") == (
+        "'a': two forwards have this name; give each its own, for example a-2"
+    )
+
+
+def test_a_forward_does_not_take_the_address_of_the_api():
+    assert conflict(f":2={URL}", api_addr=":2").startswith("':2': a forward's listen address is API_ADDR, too")
+
+
+def test_port_0_is_another_port_every_time():
+    settings = ClientSettings(api_addr=":0", forwards=f":0={URL} :0={URL} a=:0={URL}")
+    assert [forward.name for forward in settings.forwards] == [":0", ":0", "a"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("event_loop", "trio"), ("readiness", "always")])
+def test_choices(name, value):
+    with pytest.raises(ValidationError):
+        ClientSettings(api_addr=":1", forwards=f":2={URL}", **{name: value})
