@@ -215,9 +215,7 @@ class Decoder:
             if not first & _FIN:
                 raise _BrokenFrameError(Code.PROTOCOL_ERROR, "a control frame is fragmented")
         elif (opcode == Opcode.CONTINUATION) != (self._message is not None):
-            detail = (
-                "a continuation without a start" if self._message is None else "a message inside a message"
-            )
+            detail = "a continuation without a start" if self._message is None else "a message inside a message"
             raise _BrokenFrameError(Code.PROTOCOL_ERROR, detail)
         elif opcode == Opcode.TEXT and not self._notices:
             raise _BrokenFrameError(Code.UNSUPPORTED, "TEXT has no meaning in this subprotocol")

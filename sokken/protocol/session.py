@@ -133,7 +133,7 @@ class Session:
 
     def local_eof(self) -> list[Action]:
         """The local side has ended its direction."""
-        if self._local_ended or self._close_sent:
+        if not self.sends_bytes:
             return []
         self._local_ended = True
         if self._half_close:
@@ -158,7 +158,7 @@ class Session:
     def notice(self, text: str) -> list[Action]:
         """A TEXT message has come; unknown verbs are ignored, for peers newer than this one."""
         verb, _, argument = text.partition(" ")
-        if self._close_sent or self._close_answered:
+        if self._close_sent or self._close_answered or self.outcome is not None:
             return []
         if verb == EOF:
             return self._peer_eof_said()
@@ -177,7 +177,7 @@ class Session:
 
     def violation(self, code: Code, detail: str) -> list[Action]:
         """The peer broke the protocol."""
-        if self._close_sent:
+        if self._close_sent or self.outcome is not None:
             # Nothing is owed to it any more, and nothing it says now counts.
             self._close_answered = True
             return self._part()
@@ -189,12 +189,12 @@ class Session:
         self._close_answered = True
         if self.close_code is None:
             self.close_code = close.code
-        if self._close_sent:
+        if self._close_sent or self.outcome is not None:
             return self._part()
         if not self._half_close and close.code in {Code.NORMAL, Code.GOING_AWAY}:
             self._local_ended = self._peer_ended = True
             return [Step.FINISH_LOCAL]
-        if self._local_ended and self._peer_ended:
+        if self._local_ended and self._peer_ended and close.code == Code.NORMAL:
             return []  # the answer goes out when everything is delivered
         self.detail = close.reason
         outcome = _FROM_CLOSE.get(Code(close.code), Outcome.PEER_LOST) if close.code in _CODES else None

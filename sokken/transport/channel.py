@@ -4,6 +4,7 @@ A plain TCP socket is one as it is. Over TLS, ``TlsChannel`` gives the same call
 relay and the head reader know no difference.
 """
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -39,6 +40,23 @@ def close_cleanly(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
     sock.close()
+
+
+async def wait_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, to_write: bool = False) -> None:
+    """Until ``sock`` can be read, or written. Nobody else may watch it meanwhile."""
+    ready = loop.create_future()
+    fileno = sock.fileno()
+    watch, forget = (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+    watch(fileno, _wake, ready)
+    try:
+        await ready
+    finally:
+        forget(fileno)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 class TlsChannel(ssl.SSLSocket):

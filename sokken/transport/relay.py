@@ -124,14 +124,20 @@ class Relay:
         """Whether exactly one direction has ended."""
         return self.session.is_half_closed
 
-    def start(self, tail: bytes = b"") -> None:
-        """Relay from here on; ``tail`` is what came from the peer behind the head of the upgrade."""
+    def start(self, tail: bytes = b"", greeting: bytes = b"") -> None:
+        """Relay from here on.
+
+        ``tail`` is what came from the peer behind the head of the upgrade, ``greeting`` (a server's 101) goes
+        before everything else.
+        """
         if self._local is None or self._peer is None:  # pragma: no cover -- for the type checker
             return
         plane = self._plane
         plane.resets.add(self._local, self._on_local_error)
         plane.resets.add(self._peer, self._on_peer_error)
         self._plan(self._sent_at)
+        if greeting:
+            self._send_peer(greeting)
         if tail:
             plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
             self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
@@ -190,9 +196,7 @@ class Relay:
             if not stop:
                 start = at - len(header)
             elif at - len(header) != stop:  # a short header leaves a gap: close it, the payload is tiny
-                plane.outbound[stop + len(header) : stop + len(header) + size] = plane.outbound[
-                    at : at + size
-                ]
+                plane.outbound[stop + len(header) : stop + len(header) + size] = plane.outbound[at : at + size]
                 at = stop + len(header)  # noqa: PLW2901 -- where the payload is now
             plane.outbound[at - len(header) : at] = header
             stop, count = at + size, count - size
@@ -331,10 +335,8 @@ class Relay:
             self._park_local(b"".join((self._local_parked, *pieces)))
             return
         try:
-            if len(pieces) == 1:
-                sent = self._local.send(pieces[0])
-            else:
-                sent = self._local.sendmsg(pieces[:_MOST_PIECES])
+            one = len(pieces) == 1
+            sent = self._local.send(pieces[0]) if one else self._local.sendmsg(pieces[:_MOST_PIECES])
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -396,18 +398,10 @@ class Relay:
                     self._send_peer(encode_close(code, reason, self._key()))
                 case Abort(outcome):
                     self._abort_peer(outcome)
-                case Step.FINISH_LOCAL:
-                    self._finish_local()
-                case Step.CLOSE_LOCAL:
-                    self._close_local()
-                case Step.RESET_LOCAL:
-                    self._drop_local()
-                case Step.LEAVE_PEER:
-                    self._leave_peer()
-                case Step.RESET_PEER:
-                    self._drop_peer()
+                case Step():
+                    _STEPS[action](self)
         self._steer()
-        if actions and not self.session.may_send and self._peer is not None:
+        if actions and not self.session.may_send:
             self._plan(self._plane.wheel.now)
 
     def _finish_local(self) -> None:
@@ -614,3 +608,12 @@ class Relay:
             if self.session.is_half_closed:
                 at = min(at, self._moved_at + self._half_closed_seconds)
         self._plane.wheel.wake(self, max(at, now + TICK_SECONDS))
+
+
+_STEPS: Final[dict[Step, Callable[[Relay], None]]] = {
+    Step.FINISH_LOCAL: Relay._finish_local,  # noqa: SLF001 -- a table of its own methods
+    Step.CLOSE_LOCAL: Relay._close_local,  # noqa: SLF001
+    Step.RESET_LOCAL: Relay._drop_local,  # noqa: SLF001
+    Step.LEAVE_PEER: Relay._leave_peer,  # noqa: SLF001
+    Step.RESET_PEER: Relay._drop_peer,  # noqa: SLF001
+}

@@ -1,0 +1,1 @@
+"""What people and machines ask a running program about itself, over HTTP."""

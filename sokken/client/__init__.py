@@ -1,0 +1,1 @@
+"""`sokken client`: listens locally and tunnels each connection to a server."""

@@ -1,0 +1,60 @@
+"""Whether the servers would let this client in: asked at start, until each has said yes once, and then regularly.
+
+Readiness is latched: a server that goes away later must not take the client's Service out of its balancer, and
+must not stop the roll-out that would mend it.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Final
+
+from sokken.client.connect import ConnectError, Connector
+from sokken.protocol.address import ServerUrl
+from sokken.protocol.backoff import retry_delay
+from sokken.telemetry.logs import get_logger
+
+_SPREAD: Final = 0.1
+
+log = get_logger("check")
+
+
+class ServerCheck:
+    """Asks one URL again and again."""
+
+    def __init__(self, connector: Connector, url: ServerUrl, interval: float) -> None:
+        self._connector = connector
+        self._url = url
+        self._interval = interval
+        self.has_passed = False
+        self.problem: str | None = "not asked yet"
+
+    def __repr__(self) -> str:
+        return f"<ServerCheck {self._url} {self.problem or 'passed'}>"
+
+    async def run(self) -> None:
+        """Ask for ever; only changes are logged."""
+        attempt = 0
+        while True:
+            attempt = 0 if await self._ask() else attempt + 1
+            uniform = random.random()  # noqa: S311 -- spreads requests, hides nothing
+            spread = self._interval * (1 - _SPREAD + 2 * _SPREAD * uniform)
+            await asyncio.sleep(spread if self.has_passed else retry_delay(attempt, uniform))
+
+    async def _ask(self) -> bool:
+        try:
+            await self._connector.check(self._url)
+        except ConnectError as error:
+            if error.detail != self.problem:
+                log.warning("server_check_failed", server=str(self._url), outcome=error.outcome, detail=error.detail)
+            self.problem = error.detail
+            return False
+        if self.problem is not None:
+            log.info("server_check_passed", server=str(self._url))
+        self.has_passed, self.problem = True, None
+        return True
+
+
+def describe_missing(checks: Iterable[ServerCheck]) -> str | None:
+    """What readiness still waits for; None if nothing."""
+    return next((f"server check: {check.problem}" for check in checks if not check.has_passed), None)

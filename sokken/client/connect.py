@@ -1,0 +1,192 @@
+"""From a forward's URL to an open WebSocket: dial, TLS, upgrade, and again before the first byte was sent."""
+
+import asyncio
+import itertools
+import os
+import random
+import ssl
+from binascii import b2a_base64
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from sokken import __version__
+from sokken.errors import SokkenError
+from sokken.protocol.address import Address, ServerUrl
+from sokken.protocol.backoff import judge_answer, next_delay, parse_retry_after
+from sokken.protocol.handshake import (
+    Answer,
+    HandshakeError,
+    format_check_request,
+    format_upgrade_request,
+    verify_upgrade,
+)
+from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
+from sokken.protocol.outcomes import ConnectOutcome, Outcome
+from sokken.telemetry.logs import get_logger
+from sokken.transport.channel import Channel
+from sokken.transport.dial import DialError, DialFailure, dial
+from sokken.transport.exchange import exchange, read_body
+from sokken.transport.plane import Plane
+from sokken.transport.resolve import Resolver
+from sokken.transport.tls import client_context, start_tls
+
+T = TypeVar("T")
+
+log = get_logger("connect")
+
+_KEY_BYTES: Final = 16
+_SWITCHING: Final = 101
+_CHECK_PASSED: Final = 204
+_ORIGINAL_CHECKED: Final = frozenset({400, 426})
+
+
+class ConnectSettings(Protocol):
+    """What connecting needs to know of the settings."""
+
+    @property
+    def client_id(self) -> str:
+        """Who this client says it is."""
+
+    @property
+    def tunnel_name(self) -> str | None:
+        """Which tunnel it says that it belongs to."""
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Whom to trust instead of the system's authorities."""
+
+    @property
+    def connect_timeout_seconds(self) -> float:
+        """For all attempts together."""
+
+    @property
+    def attempt_timeout_seconds(self) -> float:
+        """For one attempt."""
+
+
+class ConnectError(SokkenError):
+    """An attempt failed. ``retry`` says whether another may succeed, ``retry_after`` (seconds) not before when."""
+
+    def __init__(self, outcome: str, detail: str, *, retry: bool, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+        self.retry = retry
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A WebSocket that is up; ``tail`` is what the server has already sent behind its answer."""
+
+    channel: Channel
+    subprotocol: str
+    tail: bytes
+
+
+class Connector:
+    """Connects to servers, for tunnels and for checks."""
+
+    def __init__(self, plane: Plane, settings: ConnectSettings) -> None:
+        """Loads the authorities, so that an unreadable file is an error at start: raises ConfigurationError."""
+        self._plane = plane
+        self._settings = settings
+        self._resolver = Resolver(plane.loop)
+        self._tls: ssl.SSLContext | None = client_context(settings.ca_file) if settings.ca_file else None
+        self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
+        if settings.tunnel_name:
+            self._claims[TUNNEL] = settings.tunnel_name
+
+    async def open(self, url: ServerUrl, connection_id: str) -> Opened:
+        """Open a WebSocket, trying again as long as the budget lasts; raises ConnectError."""
+        headers = {**self._claims, CONNECTION_ID: connection_id}
+        loop = self._plane.loop
+        deadline = loop.time() + self._settings.connect_timeout_seconds
+        for attempt in itertools.count():
+            remaining = deadline - loop.time()
+            try:
+                return await self._attempt(lambda: self._upgrade(url, headers), remaining)
+            except ConnectError as error:
+                remaining = deadline - loop.time()
+                uniform = random.random()  # noqa: S311 -- spreads retries, hides nothing
+                delay = next_delay(attempt, uniform, error.retry_after, remaining) if error.retry else None
+                if delay is None:
+                    raise
+                log.debug("connect_retry", connection_id=connection_id, attempt=attempt + 1, detail=error.detail)
+                await asyncio.sleep(delay)
+        raise AssertionError  # pragma: no cover -- count() does not end
+
+    async def check(self, url: ServerUrl) -> None:
+        """Ask the server once whether it would let a tunnel in; raises ConnectError if not."""
+        await self._attempt(lambda: self._check(url), self._settings.attempt_timeout_seconds)
+
+    async def _attempt(self, attempt: Callable[[], Awaitable[T]], remaining: float) -> T:
+        seconds = min(self._settings.attempt_timeout_seconds, remaining)
+        try:
+            async with asyncio.timeout(seconds):
+                return await attempt()
+        except TimeoutError:
+            detail = f"the server did not answer within {seconds:.3g} s"
+            raise ConnectError(ConnectOutcome.CONNECT_TIMEOUT, detail, retry=True) from None
+        except DialError as error:
+            outcome = _DIAL_OUTCOMES.get(error.failure, ConnectOutcome.SERVER_UNREACHABLE)
+            raise ConnectError(outcome, error.detail, retry=True) from None
+        except HandshakeError as error:
+            raise ConnectError(Outcome.PROTOCOL_ERROR, error.detail, retry=False) from None
+        except ssl.SSLError as error:
+            raise ConnectError(ConnectOutcome.SERVER_TLS, _explain_tls(error), retry=False) from None
+        except OSError as error:
+            detail = f"the connection to the server was lost: {error.strerror or error}".lower()
+            raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
+
+    async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str]) -> Opened:
+        key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
+        channel = await self._dial(url)
+        try:
+            answer, tail = await exchange(self._plane, channel, format_upgrade_request(url, key, headers))
+            if answer.status != _SWITCHING:
+                raise _refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
+            return Opened(channel, verify_upgrade(answer, key), tail)
+        except BaseException:
+            channel.close()
+            raise
+
+    async def _check(self, url: ServerUrl) -> None:
+        channel = await self._dial(url)
+        try:
+            answer, _ = await exchange(self._plane, channel, format_check_request(url, self._claims))
+        finally:
+            channel.close()
+        # An original knows no check: it has answered, and that is all that can be learned from it.
+        is_original = answer.status in _ORIGINAL_CHECKED and "sokken-reason" not in answer.headers
+        if answer.status != _CHECK_PASSED and not is_original:
+            raise _refused(answer, b"")
+
+    async def _dial(self, url: ServerUrl) -> Channel:
+        sock = await dial(self._resolver, Address(url.host, url.port), self._settings.attempt_timeout_seconds)
+        if not url.secure:
+            return sock
+        if self._tls is None:
+            self._tls = client_context(None)
+        return await start_tls(self._plane.loop, sock, self._tls, url.host.partition("%")[0])
+
+
+_DIAL_OUTCOMES: Final = {DialFailure.DNS: ConnectOutcome.SERVER_DNS}
+
+
+def _refused(answer: Answer, body: bytes) -> ConnectError:
+    verdict = judge_answer(answer, body)
+    retry_after = parse_retry_after(answer.headers.get("retry-after", ""))
+    return ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry, retry_after=retry_after)
+
+
+def _explain_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate is not accepted: {error.verify_message}; SOKKEN_CA_FILE names other authorities"
+        )
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return "the server does not speak TLS there: is ws:// meant instead of wss://?"
+    return f"TLS with the server failed: {(error.reason or str(error)).lower().replace('_', ' ')}"

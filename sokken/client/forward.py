@@ -1,0 +1,117 @@
+"""One forward: each connection that is accepted on its listen address gets its own tunnel.
+
+The story of one connection at the client: accept, count, connect (the application waits, unread), relay, tell.
+"""
+
+import asyncio
+import random
+import socket
+from typing import Protocol
+
+from sokken.client.connect import ConnectError, Connector, Opened
+from sokken.protocol.address import Forward
+from sokken.protocol.handshake import SUBPROTOCOL_V1
+from sokken.protocol.outcomes import ConnectOutcome, Outcome, Reason
+from sokken.telemetry.logs import get_logger
+from sokken.transport.connections import Connection, Connections, new_connection_id
+from sokken.transport.plane import Plane
+from sokken.transport.relay import Relay
+
+log = get_logger("forward")
+
+
+class ForwardSettings(Protocol):
+    """What a forward needs to know of the settings."""
+
+    @property
+    def client_id(self) -> str:
+        """Who this client says it is."""
+
+    @property
+    def half_closed_timeout_seconds(self) -> float:
+        """For a half-closed connection over which nothing moves."""
+
+
+class Forwarder:
+    """Tunnels the connections of all forwards of a client."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        settings: ForwardSettings,
+        connector: Connector,
+        connections: Connections,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._plane = plane
+        self._settings = settings
+        self._connector = connector
+        self._connections = connections
+        self._tasks = tasks
+
+    def accept(self, forward: Forward, local: socket.socket, peer: str) -> None:
+        """Take an application's connection, or reset it when there are too many."""
+        connection = Connection(
+            new_connection_id(),
+            self._settings.client_id,
+            peer,
+            forward.url.target,
+            labels={"forward": forward.name, "server": str(forward.url)},
+            is_up_outward=True,
+        )
+        if self._connections.is_full:
+            self._give_up(
+                connection, local, Reason.CLIENT_FULL, f"all {self._connections.limit} connections are in use"
+            )
+            return
+        self._connections.admit(connection)
+        connection.give_up = self._tasks.create_task(self._tunnel(forward, connection, local)).cancel
+
+    async def _tunnel(self, forward: Forward, connection: Connection, local: socket.socket) -> None:
+        try:
+            opened = await self._connect(forward, connection, local)
+        except ConnectError as error:
+            self._give_up(connection, local, error.outcome, error.detail)
+        except asyncio.CancelledError:
+            self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
+            raise
+        except Exception:
+            log.exception("connection_failed", **connection.describe(), outcome=Outcome.INTERNAL_ERROR)
+            local.close()
+            self._connections.release(connection)
+        else:
+            self._relay(connection, local, opened)
+
+    async def _connect(self, forward: Forward, connection: Connection, local: socket.socket) -> Opened:
+        """Connect while the application waits; only its reset gives up early, its end of writing does not."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                # A reset ends the patience at once: a time-out, because a cancellation could be anybody's.
+                self._plane.resets.add(local, lambda: patience.reschedule(self._plane.loop.time()))
+                return await self._connector.open(forward.url, connection.id)
+        except TimeoutError:
+            detail = "the application reset its connection while it waited"
+            raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
+        finally:
+            self._plane.resets.remove(local)
+
+    def _relay(self, connection: Connection, local: socket.socket, opened: Opened) -> None:
+        relay = Relay(
+            self._plane,
+            local,
+            opened.channel,
+            original=opened.subprotocol == SUBPROTOCOL_V1,
+            half_closed_seconds=self._settings.half_closed_timeout_seconds,
+            spread=random.random(),  # noqa: S311 -- spreads pings, hides nothing
+            on_end=lambda _: self._connections.close(connection),
+        )
+        self._connections.open(connection, relay)
+        relay.start(opened.tail)
+        if self._connections.is_draining:
+            relay.go_away()
+
+    def _give_up(self, connection: Connection, local: socket.socket, outcome: str, detail: str) -> None:
+        """Reset the application's connection, and say why in one line."""
+        local.close()
+        log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail)
+        self._connections.release(connection)

@@ -1,0 +1,85 @@
+"""`sokken client`: from settings to an exit code.
+
+It listens before most of its modules are loaded: a connection that comes meanwhile waits in the accept queue.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+from sokken import __version__
+from sokken.settings import ClientSettings, UnknownSetting
+from sokken.telemetry import logs
+from sokken.transport.listen import Listener, bind, bound_address
+
+log = logs.get_logger("client")
+
+
+def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
+    """Listen and tunnel until a signal; returns the exit code. Raises ConfigurationError before that."""
+    logs.configure(settings, "client", __version__)
+    for unknown in warnings:
+        log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
+    bound = []
+    for forward in settings.forwards:
+        sockets = bind(forward.listen, f"forward {forward.name}")
+        bound.append(sockets)
+        listen = str(bound_address(sockets, forward.listen))
+        log.info("forward_listening", listen=listen, url=str(forward.url), forward=forward.name)
+    api_sockets = bind(settings.api_addr, "API_ADDR")
+    log.info("health_listening", listen=str(bound_address(api_sockets, settings.api_addr)))
+
+    from sokken.lifecycle import raise_descriptor_limit
+    from sokken.lifecycle import run as run_loop
+
+    raise_descriptor_limit()
+    return run_loop(lambda: _serve(settings, bound, api_sockets), settings.event_loop)
+
+
+async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api_sockets: list[socket.socket]) -> int:
+    from sokken.admin.health import add_health_routes
+    from sokken.client.check import ServerCheck, describe_missing
+    from sokken.client.connect import Connector
+    from sokken.client.forward import Forwarder
+    from sokken.lifecycle import Signals, drain
+    from sokken.transport.connections import Connections
+    from sokken.transport.http import HttpService, make_application
+    from sokken.transport.plane import Plane
+
+    loop = asyncio.get_running_loop()
+    plane = Plane(loop, masks=True, message_bytes=settings.max_message_bytes)
+    connections = Connections(settings.max_connections)
+    signals = Signals(loop)
+    connector = Connector(plane, settings)
+    urls = dict.fromkeys(forward.url for forward in settings.forwards)
+    checks = [ServerCheck(connector, url, settings.check_interval_seconds) for url in urls]
+
+    def not_ready() -> str | None:
+        if signals.is_leaving:
+            return "draining"
+        return describe_missing(checks) if settings.readiness == "server" else None
+
+    app = make_application()
+    add_health_routes(app, connections, not_ready)
+    http = HttpService(plane, app, api_sockets)
+    async with asyncio.TaskGroup() as tasks:
+        forwarder = Forwarder(plane, settings, connector, connections, tasks)
+        listeners = [
+            Listener(loop, sockets, partial(forwarder.accept, forward))
+            for forward, sockets in zip(settings.forwards, bound, strict=True)
+        ]
+        await http.start()
+        checking = [tasks.create_task(check.run()) for check in checks]
+
+        def close_door() -> None:
+            for listener in listeners:
+                listener.close()
+
+        await signals.wait()
+        await drain(settings, connections, close_door)
+        for task in checking:
+            task.cancel()
+    await http.close()
+    plane.close()
+    return 0

@@ -1,0 +1,1 @@
+"""`sokken server`: lets tunnels in and dials their targets."""

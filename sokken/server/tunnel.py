@@ -1,0 +1,171 @@
+"""One tunnel at the server, from the request's head to the relay: identify, admit, dial, upgrade, relay, tell."""
+
+import random
+from typing import Final, Protocol
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDictProxy
+
+from sokken.protocol.address import Address
+from sokken.protocol.handshake import (
+    SUBPROTOCOL_V1,
+    format_switching_protocols,
+    validate_origin,
+    validate_upgrade_request,
+)
+from sokken.protocol.identity import CONNECTION_ID, Claims, parse_claims
+from sokken.protocol.outcomes import Reason, Refusal
+from sokken.server.admission import Admission
+from sokken.telemetry.logs import get_logger
+from sokken.transport.channel import Channel
+from sokken.transport.connections import Connection, Connections, new_connection_id
+from sokken.transport.dial import DialError, DialFailure, dial
+from sokken.transport.http import answer_refusal
+from sokken.transport.plane import Plane
+from sokken.transport.relay import Relay
+from sokken.transport.resolve import Resolver
+from sokken.transport.upgrade import HttpTransport
+
+log = get_logger("tunnel")
+
+_REASONS: Final = {
+    DialFailure.DNS: Reason.TARGET_DNS,
+    DialFailure.REFUSED: Reason.TARGET_REFUSED,
+    DialFailure.UNREACHABLE: Reason.TARGET_UNREACHABLE,
+    DialFailure.TIMEOUT: Reason.TARGET_TIMEOUT,
+}
+
+
+class TunnelSettings(Protocol):
+    """What a tunnel needs to know of the settings."""
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Pages that may open tunnels."""
+
+    @property
+    def target_timeout_seconds(self) -> float:
+        """For dialling."""
+
+    @property
+    def half_closed_timeout_seconds(self) -> float:
+        """For a half-closed connection over which nothing moves."""
+
+
+class Detached(web.Response):
+    """The answer to a request whose connection is no longer HTTP: nothing is left for aiohttp to send."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
+        """Send nothing."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send nothing."""
+
+
+class Tunnels:
+    """Answers ``GET`` and ``HEAD`` on ``/tunnel/HOST:PORT``."""
+
+    def __init__(self, plane: Plane, settings: TunnelSettings, admission: Admission, connections: Connections) -> None:
+        self._plane = plane
+        self._settings = settings
+        self._admission = admission
+        self._connections = connections
+        self._resolver = Resolver(plane.loop)
+
+    async def check(self, request: web.Request) -> web.StreamResponse:
+        """Would a tunnel be let in? Nothing is dialled, and nothing counts as a connection."""
+        connection_id = parse_claims(request.headers).connection_id or new_connection_id()
+        try:
+            validate_origin(request.headers, self._settings.allowed_origins)
+            self._admission.decide(_asked(request))
+            response: web.Response = web.Response(status=204)
+        except Refusal as refusal:
+            response = answer_refusal(refusal)
+            log.info("check_refused", peer=request.remote, target=_asked(request), reason=refusal.reason)
+        response.headers[CONNECTION_ID] = connection_id
+        return response
+
+    async def open(self, request: web.Request) -> web.StreamResponse:
+        """Open a tunnel, or refuse it."""
+        claims = parse_claims(request.headers)
+        connection_id = claims.connection_id or new_connection_id()
+        try:
+            return await self._open(request, claims, connection_id)
+        except Refusal as refusal:
+            response = answer_refusal(refusal)
+            response.headers[CONNECTION_ID] = connection_id
+            log.warning(
+                "connection_refused",
+                connection_id=connection_id,
+                client_id=claims.client_id,
+                peer=_peer(request),
+                target=_asked(request),
+                reason=refusal.reason,
+                detail=refusal.detail,
+            )
+            return response
+
+    async def _open(self, request: web.Request, claims: Claims, connection_id: str) -> web.StreamResponse:
+        key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
+        target = self._admission.decide(_asked(request))
+        connection = Connection(
+            connection_id, claims.client_id, _peer(request), str(target), labels=_labels(request.headers, claims)
+        )
+        connection.give_up = request.task.cancel
+        self._connections.admit(connection)
+        try:
+            relay, tail = await self._connect(request, target, connection, subprotocol)
+        except BaseException:
+            self._connections.release(connection)
+            raise
+        self._connections.open(connection, relay)
+        relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
+        return Detached(status=101)
+
+    async def _connect(
+        self, request: web.Request, target: Address, connection: Connection, subprotocol: str
+    ) -> tuple[Relay, bytes]:
+        try:
+            local = await dial(self._resolver, target, self._settings.target_timeout_seconds)
+        except DialError as error:
+            raise Refusal(_REASONS[error.failure], error.detail) from None
+        try:
+            peer, tail = _detach(request)
+        except BaseException:
+            local.close()
+            raise
+        relay = Relay(
+            self._plane,
+            local,
+            peer,
+            original=subprotocol == SUBPROTOCOL_V1,
+            half_closed_seconds=self._settings.half_closed_timeout_seconds,
+            spread=random.random(),  # noqa: S311 -- spreads pings, hides nothing
+            on_end=lambda _: self._connections.close(connection),
+        )
+        return relay, tail
+
+
+def _detach(request: web.Request) -> tuple[Channel, bytes]:
+    transport = request.transport
+    if not isinstance(transport, HttpTransport):
+        raise ConnectionResetError("the client has gone")
+    return transport.detach()
+
+
+def _asked(request: web.Request) -> str:
+    return request.match_info["target"]
+
+
+def _peer(request: web.Request) -> str:
+    return str(request.transport.get_extra_info("peername") if request.transport else request.remote)
+
+
+def _labels(headers: CIMultiDictProxy[str], claims: Claims) -> dict[str, str | None]:
+    """What else the log says: only what the client told."""
+    labels = {"tunnel": claims.tunnel, "client_version": claims.version, "forwarded_for": None}
+    if forwarded := headers.get("X-Forwarded-For"):
+        labels["forwarded_for"] = forwarded[:200]
+    return {name: value for name, value in labels.items() if value is not None}

@@ -1,0 +1,149 @@
+"""All tunnelled connections of a process: counted from admission to the end, told to the log, drained together.
+
+The server and the client each have one ``Connections``; nothing else counts, and nothing else logs how a
+connection began and ended.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from sokken.protocol.identity import format_uuid7
+from sokken.telemetry.logs import get_logger
+from sokken.transport.relay import Relay
+
+_RANDOM_BYTES: Final = 10
+
+log = get_logger("connection")
+
+
+def new_connection_id() -> str:
+    """A UUIDv7: unique, and sorted by time."""
+    return format_uuid7(time.time_ns() // 1_000_000, os.urandom(_RANDOM_BYTES))
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One tunnelled connection, from its admission on. ``up`` is toward the target, at both ends.
+
+    ``peer`` is who connected here, ``labels`` what else the log says of it (forward, server, tunnel …).
+    """
+
+    id: str
+    client_id: str | None
+    peer: str
+    target: str | None
+    labels: dict[str, str | None] = field(default_factory=dict)
+    is_up_outward: bool = False
+    admitted_at: float = field(default_factory=time.monotonic)
+    opened_at: float | None = None
+    relay: Relay | None = None
+    give_up: Callable[[], object] | None = None
+    """Ends the attempt to connect, while there is no relay yet."""
+
+    @property
+    def bytes_up(self) -> int:
+        """Payload toward the target so far."""
+        if self.relay is None:
+            return 0
+        return self.relay.bytes_out if self.is_up_outward else self.relay.bytes_in
+
+    @property
+    def bytes_down(self) -> int:
+        """Payload toward the application so far."""
+        if self.relay is None:
+            return 0
+        return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
+
+    def describe(self) -> dict[str, object]:
+        """What every log line about it carries."""
+        return {
+            "connection_id": self.id,
+            "client_id": self.client_id,
+            "peer": self.peer,
+            "target": self.target,
+            **self.labels,
+        }
+
+
+class Connections:
+    """The live ones. ``limit`` is how many there may be at once."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.is_draining = False
+        self._live: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __repr__(self) -> str:
+        return f"<Connections {len(self._live)} of {self.limit}{' draining' * self.is_draining}>"
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._live))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further connection may be admitted."""
+        return len(self._live) >= self.limit
+
+    def admit(self, connection: Connection) -> None:
+        """Count it from here on."""
+        self._live.add(connection)
+        self._empty.clear()
+
+    def release(self, connection: Connection) -> None:
+        """Count it no longer."""
+        self._live.discard(connection)
+        if not self._live:
+            self._empty.set()
+
+    def open(self, connection: Connection, relay: Relay) -> None:
+        """Its tunnel is up."""
+        connection.relay = relay
+        connection.opened_at = time.monotonic()
+        log.info("connection_opened", **connection.describe())
+
+    def close(self, connection: Connection) -> None:
+        """Its tunnel has ended: the one line that says everything about it."""
+        relay, now = connection.relay, time.monotonic()
+        if relay is None:
+            return
+        session = relay.session
+        detail = {"detail": session.detail} if session.detail else {}
+        log.info(
+            "connection_closed",
+            **connection.describe(),
+            bytes_up=connection.bytes_up,
+            bytes_down=connection.bytes_down,
+            duration_s=round(now - (connection.opened_at or now), 6),
+            outcome=session.outcome,
+            close_code=session.close_code,
+            **detail,
+        )
+        self.release(connection)
+
+    def go_away(self) -> None:
+        """Tell every peer that this end is draining."""
+        self.is_draining = True
+        for connection in self:
+            if connection.relay is not None:
+                connection.relay.go_away()
+
+    def end_drain(self) -> None:
+        """The drain time is over: end what is left."""
+        for connection in self:
+            if connection.relay is not None:
+                connection.relay.end_drain()
+            elif connection.give_up is not None:
+                connection.give_up()
+
+    async def wait_empty(self) -> None:
+        """Until the last one has ended."""
+        await self._empty.wait()

@@ -1,0 +1,84 @@
+"""Dialling: a host and a port to a connected socket, whichever of the host's addresses answers first (RFC 8305)."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from sokken.errors import SokkenError
+from sokken.protocol.address import Address
+from sokken.transport.channel import prepare
+from sokken.transport.resolve import Found, Resolver
+
+HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 section 8
+
+
+class DialFailure(StrEnum):
+    """Why a dial failed, from the dialler's point of view."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+
+
+class DialError(SokkenError):
+    """A dial failed; ``detail`` says what to whom."""
+
+    def __init__(self, failure: DialFailure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+async def dial(resolver: Resolver, address: Address, seconds: float) -> socket.socket:
+    """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await _resolve(resolver, address)
+            return await (_connect(found[0]) if len(found) == 1 else _connect_first(found))
+    except TimeoutError:
+        raise DialError(DialFailure.TIMEOUT, f"{address} did not answer within {seconds:g} s") from None
+    except OSError as error:
+        refused = error.errno == errno.ECONNREFUSED
+        failure = DialFailure.REFUSED if refused else DialFailure.UNREACHABLE
+        raise DialError(failure, f"{address}: {_describe(error)}") from None
+
+
+async def _resolve(resolver: Resolver, address: Address) -> Sequence[Found]:
+    try:
+        return await resolver.resolve(address.host, address.port)
+    except OSError as error:
+        raise DialError(DialFailure.DNS, f"{address.host} does not resolve: {_describe(error)}") from None
+
+
+async def _connect(found: Found) -> socket.socket:
+    sock = socket.socket(found[0], socket.SOCK_STREAM)
+    try:
+        prepare(sock)
+        await asyncio.get_running_loop().sock_connect(sock, found[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_first(found: Sequence[Found]) -> socket.socket:
+    from aiohappyeyeballs import start_connection  # noqa: PLC0415 -- only names with several addresses need it
+
+    sock = await start_connection(
+        found, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1, loop=asyncio.get_running_loop()
+    )
+    prepare(sock)
+    return sock
+
+
+def _describe(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error)

@@ -1,0 +1,65 @@
+"""One HTTP request on a channel and the head of its answer: all the HTTP that a client's tunnels need.
+
+A general HTTP client costs more per connection than everything else in an upgrade, and, with TLS, would keep the
+socket (docs/architecture.md).
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
+from sokken.transport.channel import Channel, wait_ready
+from sokken.transport.plane import Plane
+
+BODY_SECONDS: Final = 1.0
+MAX_BODY_BYTES: Final = 16384
+
+
+async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answer, bytes]:
+    """Send ``request``, read the head of the answer; gives it, and what came behind it.
+
+    Raises HandshakeError for what is no HTTP answer, and OSError when the connection ends before there is one.
+    """
+    await _send(plane, channel, request)
+    buffer, known = b"", 0
+    while (end := head_end(buffer, known)) < 0:
+        known = len(buffer)
+        if known > MAX_HEAD_BYTES:
+            raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
+        more = await _receive(plane, channel, MAX_HEAD_BYTES)
+        if not more:
+            raise ConnectionResetError("the connection ended before there was an answer")
+        buffer += more
+    return parse_answer(buffer[:end]), buffer[end:]
+
+
+async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes) -> bytes:
+    """What comes of a refusal's body within a second: it only explains, so less will do."""
+    length = answer.headers.get("content-length", "")
+    size = min(int(length) if length.isdecimal() else MAX_BODY_BYTES, MAX_BODY_BYTES)
+    body = start
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while len(body) < size and (more := await _receive(plane, channel, size - len(body))):
+                body += more
+    return body[:size]
+
+
+async def _send(plane: Plane, channel: Channel, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[channel.send(view) :]
+        except BlockingIOError:
+            await wait_ready(plane.loop, channel, to_write=True)
+
+
+async def _receive(plane: Plane, channel: Channel, size: int) -> bytes:
+    while True:
+        try:
+            count = channel.recv_into(plane.inbound_view[:size])
+        except BlockingIOError:
+            await wait_ready(plane.loop, channel)
+        else:
+            return bytes(plane.inbound_view[:count])

@@ -1,0 +1,207 @@
+"""Into HTTP and out of it: the one way in for everything that a server accepts.
+
+A channel's first bytes are read here, within 16 KiB and 10 s; exactly the head of one request is fed to aiohttp
+through a transport of ours, which answers it, or hands the channel back at an upgrade (``detach``). So aiohttp
+serves HTTP, the sockets stay ours, and TLS or the PROXY protocol fit underneath without a second path.
+One request a connection: every answer closes it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from sokken.protocol.handshake import MAX_HEAD_BYTES, format_refusal, head_end, suspect_head
+from sokken.protocol.outcomes import Reason, Refusal
+from sokken.telemetry.logs import get_logger
+from sokken.transport.channel import Channel
+from sokken.transport.leave import Leave
+from sokken.transport.plane import KIB, Plane
+
+HEAD_SECONDS: Final = 10.0
+_HIGH_WATER: Final = 64 * KIB
+
+log = get_logger("http")
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class HeadReader:
+    """Reads one request's head from a channel, then passes both on as an ``HttpTransport``."""
+
+    __slots__ = ("_buffer", "_channel", "_factory", "_peer", "_plane", "due")
+
+    def __init__(self, plane: Plane, channel: Channel, peer: str, factory: ProtocolFactory) -> None:
+        self._plane = plane
+        self._channel = channel
+        self._peer = peer
+        self._factory = factory
+        self._buffer = b""
+        self.due = 0
+        plane.wheel.wake(self, plane.wheel.refresh() + HEAD_SECONDS)
+        plane.loop.add_reader(channel.fileno(), self._on_readable)
+
+    def __repr__(self) -> str:
+        return f"<HeadReader {self._peer} {len(self._buffer)} bytes>"
+
+    def on_timer(self, now: float) -> None:  # noqa: ARG002 -- the wheel's signature
+        """The time for the head is over."""
+        if self._buffer:
+            self._refuse(408, f"the request's head did not end within {HEAD_SECONDS:g} s")
+        else:
+            self._release()
+            self._channel.close()
+
+    def _on_readable(self) -> None:
+        known = len(self._buffer)
+        view = self._plane.inbound_view[: MAX_HEAD_BYTES + 1 - known]
+        try:
+            count = self._channel.recv_into(view)
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if not count:  # a port scan, a probe of TCP, a browser's spare connection
+            log.debug("connection_without_request", peer=self._peer, bytes=known)
+            self._release()
+            self._channel.close()
+            return
+        self._buffer += view[:count]
+        end = head_end(self._buffer, known)
+        if 0 <= end <= MAX_HEAD_BYTES:
+            self._release()
+            self._hand_over(end)
+        elif problem := suspect_head(self._buffer):
+            self._refuse(400, problem)
+        elif len(self._buffer) > MAX_HEAD_BYTES:
+            self._refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
+
+    def _hand_over(self, end: int) -> None:
+        protocol = self._factory()
+        transport = HttpTransport(self._plane, self._channel, self._peer, protocol, self._buffer[end:])
+        protocol.connection_made(transport)
+        protocol.data_received(self._buffer[:end])
+
+    def _refuse(self, status: int, detail: str) -> None:
+        self._release()
+        log.warning("bad_request", peer=self._peer, status=status, problem=detail)
+        answer = format_refusal(Refusal(Reason.BAD_REQUEST, detail, status=status), {})
+        Leave(self._plane, self._channel, answer)
+
+    def _release(self) -> None:
+        self._plane.wheel.forget(self)
+        self._plane.loop.remove_reader(self._channel.fileno())
+
+
+class HttpTransport(asyncio.Transport):
+    """What aiohttp sees of a channel: it can answer one request on it, and be asked to give it back."""
+
+    def __init__(self, plane: Plane, channel: Channel, peer: str, protocol: asyncio.Protocol, tail: bytes) -> None:
+        super().__init__()
+        self._plane = plane
+        self._channel: Channel | None = channel
+        self._peer = peer
+        self._protocol = protocol
+        self._tail = tail
+        self._pending = b""
+        self._is_closing = False
+        self._is_paused = False
+        plane.resets.add(channel, self._on_error)
+
+    def __repr__(self) -> str:
+        state = "detached" if self._channel is None else "closing" if self._is_closing else "open"
+        return f"<HttpTransport {self._peer} {state} pending={len(self._pending)}>"
+
+    def detach(self) -> tuple[Channel, bytes]:
+        """Give back the channel, and what came on it behind the head; aiohttp sees the connection end.
+
+        Raises ConnectionResetError if the client has gone meanwhile.
+        """
+        if self._channel is None or self._is_closing:
+            raise ConnectionResetError("the client has gone")
+        channel = self._release(self._channel)
+        self._plane.loop.call_soon(self._protocol.connection_lost, None)
+        return channel, self._tail
+
+    # asyncio.Transport: what aiohttp uses of it
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """``peername`` as text, and the socket."""
+        return {"peername": self._peer, "socket": self._channel}.get(name, default)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._is_closing or self._channel is None
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The side of aiohttp."""
+        return self._protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, and keep what does not go now."""
+        if self.is_closing() or self._channel is None:
+            return
+        if not self._pending:
+            try:
+                data = data[self._channel.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lose(error)
+                return
+            if not data:
+                return
+            self._plane.loop.add_writer(self._channel.fileno(), self._on_writable)
+        self._pending += data
+        if len(self._pending) > _HIGH_WATER and not self._is_paused:
+            self._is_paused = True
+            self._protocol.pause_writing()
+
+    def close(self) -> None:
+        """Send what is pending, then end in order."""
+        if self._channel is None:
+            return
+        Leave(self._plane, self._release(self._channel), self._pending)
+        self._plane.loop.call_soon(self._protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._lose(None)
+
+    def pause_reading(self) -> None:
+        """Nothing is read behind the head anyway."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read behind the head anyway."""
+
+    def _on_writable(self) -> None:
+        if self._channel is None:
+            return
+        try:
+            sent = self._channel.send(self._pending)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        self._pending = self._pending[sent:]
+        if not self._pending:
+            self._plane.loop.remove_writer(self._channel.fileno())
+        if self._is_paused and len(self._pending) <= _HIGH_WATER // 4:
+            self._is_paused = False
+            self._protocol.resume_writing()
+
+    def _on_error(self) -> None:
+        self._lose(ConnectionResetError("the client has reset the connection"))
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._channel is None:
+            return
+        self._release(self._channel).close()
+        self._plane.loop.call_soon(self._protocol.connection_lost, error)
+
+    def _release(self, channel: Channel) -> Channel:
+        self._is_closing = True
+        self._plane.resets.remove(channel)
+        self._plane.loop.remove_writer(channel.fileno())
+        self._channel = None
+        return channel
