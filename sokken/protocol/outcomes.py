@@ -92,14 +92,17 @@ class Refusal(SokkenError):
     """An HTTP answer instead of a tunnel.
 
     ``detail`` is one sentence for a person, ``retry_after`` is in seconds. A retryable refusal always has a
-    ``retry_after``: 1 unless the caller knows better.
+    ``retry_after``: 1 unless the caller knows better. ``status`` is the reason's own unless HTTP has a better
+    one (408, 431).
     """
 
-    def __init__(self, reason: Reason, detail: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, reason: Reason, detail: str, retry_after: int | None = None, *, status: int | None = None
+    ) -> None:
         super().__init__(reason, detail, retry_after)
         self.reason = reason
         self.detail = detail
-        self.status = STATUS[reason]
+        self.status = status or STATUS[reason]
         self.retry_after = 1 if retry_after is None and is_retryable(reason) else retry_after
 
     def __str__(self) -> str:
