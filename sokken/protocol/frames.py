@@ -191,8 +191,7 @@ class Decoder:
         source, at, end = (head, 0, len(head)) if head is not None else (buffer, start, stop)
         size = _header_size(source, at, end)
         if size > end - at:
-            if end - at >= 1:
-                self._check_first(source[at])
+            self._check_first(source[at])
             if end - at >= 2:
                 self._check_second(source[at], source[at + 1])
             self._header = bytes(source[at:end])

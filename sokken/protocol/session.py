@@ -82,6 +82,7 @@ class Session:
         "_half_close",
         "_local_ended",
         "_peer_ended",
+        "_peer_left",
         "close_code",
         "detail",
         "outcome",
@@ -95,6 +96,7 @@ class Session:
         self._delivered = False  # … and everything before it has reached the local side
         self._close_sent = False
         self._close_answered = False  # the peer's Close has come, or never will
+        self._peer_left = False  # its connection is being closed, one way or another
         self.outcome: Outcome | None = None
         self.close_code: int | None = None
         self.detail = ""
@@ -123,11 +125,6 @@ class Session:
     def may_send(self) -> bool:
         """Whether frames may still be sent (nothing follows a Close, RFC 6455 section 5.5.1)."""
         return not self._close_sent
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the peer owes nothing any more."""
-        return self._close_sent and self._close_answered
 
     # What the local side does
 
@@ -243,7 +240,10 @@ class Session:
 
     def _part(self) -> list[Action]:
         """Leave the peer once Close has gone both ways, unless the local side is still being served."""
-        return [Step.LEAVE_PEER] if self.is_settled and self.outcome is not None else []
+        if self._peer_left or self.outcome is None or not (self._close_sent and self._close_answered):
+            return []
+        self._peer_left = True
+        return [Step.LEAVE_PEER]
 
     def _break(self, outcome: Outcome, farewell: SendClose | Abort | None, *steps: Step) -> list[Action]:
         """End both sides at once; whatever came first decides the outcome."""
@@ -253,6 +253,7 @@ class Session:
                 return self._part()
             return []
         self.outcome = outcome
+        self._peer_left = True
         actions: list[Action] = [Step.RESET_LOCAL]
         if isinstance(farewell, Abort):
             self._note_close(Code.INTERNAL)
