@@ -6,17 +6,18 @@ Called by main. It looks at what can be seen without leaving a trace: nothing is
 import importlib.util
 import os
 import socket
-import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from sokken.cli.arguments import load_settings
 from sokken.cli.options import CommandLine
+from sokken.errors import ConfigurationError
 from sokken.protocol.address import Address
-from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, Source
+from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, Source, UnknownSetting
 from sokken.settings.catalogue import PROGRAMS, settings_of
+from sokken.transport.tls import client_context
 
 SOUND: Final = 0
 UNSOUND: Final = 3
@@ -29,9 +30,9 @@ def check_config(line: CommandLine) -> int:
     try:
         loaded = load_settings(PROGRAMS[line.program], line)
     except InvalidSettings as error:
+        _tell(error.warnings)
         return _report(problem.text for problem in error.problems)
-    for warning in loaded.warnings:
-        print(_coloured(f"warning: {warning}", _YELLOW, sys.stderr.isatty()), file=sys.stderr)
+    _tell(loaded.warnings)
     print(_table(loaded))
     return _report(find_problems(loaded.settings))
 
@@ -49,7 +50,12 @@ def find_problems(settings: ProgramSettings) -> Iterator[str]:
         yield "event-loop: uvloop is not installed, for example pip install 'sokken[fast]'"
 
 
-def _report(problems: Iterator[str]) -> int:
+def _tell(warnings: Iterable[UnknownSetting]) -> None:
+    for warning in warnings:
+        print(_coloured(f"warning: {warning}", _YELLOW, sys.stderr.isatty()), file=sys.stderr)
+
+
+def _report(problems: Iterable[str]) -> int:
     code = SOUND
     for problem in problems:
         print(_coloured(problem, _RED, sys.stderr.isatty()), file=sys.stderr)
@@ -88,14 +94,10 @@ def _unresolvable(what: str, address: Address) -> Iterator[str]:
 
 
 def _unusable_authorities(path: Path | None) -> Iterator[str]:
-    if path is None:
-        return
     try:
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        yield f"ca-file: {str(path)!r} holds no certificates in PEM form"
-    except OSError as error:
-        yield f"ca-file: {str(path)!r} cannot be read: {error.strerror}"
+        client_context(path)
+    except ConfigurationError as error:
+        yield str(error)
 
 
 def _unwritable(path: Path | None) -> Iterator[str]:

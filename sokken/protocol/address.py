@@ -223,9 +223,7 @@ def _parse_ipv6(text: str, host: str, example: str) -> str:
         raise AddressError(text, "what is in brackets is no IPv6 address", example) from None
     zone = address.scope_id
     if zone is not None and not (address.is_link_local and _ZONE.fullmatch(zone)):
-        raise AddressError(
-            text, "a zone is an interface's name after a link-local address", "[fe80::1%eth0]:22"
-        )
+        raise AddressError(text, "a zone is an interface's name after a link-local address", "[fe80::1%eth0]:22")
     return str(address)
 
 

@@ -54,9 +54,10 @@ class Problem:
 class InvalidSettings(SokkenError):
     """Settings that no program can start with: at least one problem, malformed ones before missing ones."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        """Keep the problems; the first is the one to show if there is room for one."""
+    def __init__(self, problems: Iterable[Problem], warnings: tuple[UnknownSetting, ...]) -> None:
+        """Keep the problems, of which the first is the message, and the variables that are nobody's."""
         self.problems = tuple(sorted(problems, key=lambda problem: problem.is_missing))
+        self.warnings = warnings
         super().__init__(self.problems[0].text)
 
     @property
@@ -81,26 +82,18 @@ def load(program: type[S], arguments: Mapping[str, Any], problems: Iterable[Prob
     settings they are about are left out of ``arguments``, and are not reported missing for that.
     """
     found = list(problems)
+    unknown = find_unknown(os.environ)
     try:
         settings = program(**arguments)
     except ValidationError as error:
         known = {problem.setting for problem in found}
-        catalogue = settings_of(program)
-        for details in error.errors(include_url=False):
-            problem = _translate(details, catalogue, arguments)
-            if problem.setting not in known:
-                found.append(problem)
+        translator = _Translator(settings_of(program), arguments, unknown)
+        translated = map(translator.translate, error.errors(include_url=False))
+        found.extend(problem for problem in translated if problem.setting not in known)
     if found:
-        raise InvalidSettings(found)
+        raise InvalidSettings(found, unknown)
     sources = {name: _find_source(name, settings, arguments) for name in program.model_fields}
-    return Loaded(settings, sources, find_unknown(os.environ))
-
-
-def label(setting: Setting, source: Source) -> str:
-    """Name the place where a value was given: ``option -log-file``, ``variable SOKKEN_LOG_FILE``."""
-    if source is Source.ENVIRONMENT:
-        return f"variable {setting.variable}"
-    return f"argument {setting.argument}" if setting.argument else f"option {setting.option}"
+    return Loaded(settings, sources, unknown)
 
 
 def _find_source(name: str, settings: ProgramSettings, arguments: Mapping[str, Any]) -> Source:
@@ -109,15 +102,35 @@ def _find_source(name: str, settings: ProgramSettings, arguments: Mapping[str, A
     return Source.ENVIRONMENT if name in settings.model_fields_set else Source.DEFAULT
 
 
-def _translate(details: ErrorDetails, catalogue: Mapping[str, Setting], arguments: Mapping[str, Any]) -> Problem:
-    """Say in our words what pydantic found."""
-    if not details["loc"]:
-        return Problem("", _reason(details))
-    setting = catalogue[str(details["loc"][0])]
-    if details["type"] == "missing":
-        return Problem(setting.name, _missing(setting), is_missing=True)
-    source = Source.ARGUMENT if setting.name in arguments else Source.ENVIRONMENT
-    return Problem(setting.name, f"{label(setting, source)}: {_complaint(setting, details)}")
+@dataclass(frozen=True, slots=True)
+class _Translator:
+    """Says in our words what pydantic found."""
+
+    catalogue: Mapping[str, Setting]
+    arguments: Mapping[str, Any]
+    unknown: tuple[UnknownSetting, ...]
+
+    def translate(self, details: ErrorDetails) -> Problem:
+        if not details["loc"]:
+            return Problem("", _reason(details))
+        setting = self.catalogue[str(details["loc"][0])]
+        if details["type"] == "missing":
+            return Problem(setting.name, self._missing(setting), is_missing=True)
+        return Problem(setting.name, f"{self._place(setting)}: {_complaint(setting, details)}")
+
+    def _place(self, setting: Setting) -> str:
+        """Name where a value was given."""
+        if setting.name not in self.arguments:
+            return f"variable {setting.variable}"
+        return f"argument {setting.argument}" if setting.argument else f"option {setting.option}"
+
+    def _missing(self, setting: Setting) -> str:
+        """Name both places where a value could have been given, and the one where it perhaps was."""
+        text = f"{setting.argument} is missing: give it as an argument, or set {setting.variable}"
+        misspelt = [item.name for item in self.unknown if item.suggestion == setting.variable]
+        if misspelt:
+            return f"{text} ({misspelt[0]} is set: is that what you mean?)"
+        return f"{text}, for example {setting.variable}={setting.example}"
 
 
 def _complaint(setting: Setting, details: ErrorDetails) -> str:
@@ -133,10 +146,3 @@ def _complaint(setting: Setting, details: ErrorDetails) -> str:
 def _reason(details: ErrorDetails) -> str:
     """Return the message of the ValueError that a validator of ours raised."""
     return str(details["ctx"]["error"])
-
-
-def _missing(setting: Setting) -> str:
-    return (
-        f"{setting.argument} is missing: give it as an argument, or in the environment, "
-        f"for example {setting.variable}={setting.example}"
-    )

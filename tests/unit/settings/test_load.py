@@ -69,7 +69,7 @@ def test_what_is_missing_is_told_by_both_of_its_names():
     api_addr, targets = problems(ServerSettings, {})
     assert api_addr == Problem(
         "api_addr",
-        "API_ADDR is missing: give it as an argument, or in the environment, for example SOKKEN_API_ADDR=:8000",
+        "API_ADDR is missing: give it as an argument, or set SOKKEN_API_ADDR, for example SOKKEN_API_ADDR=:8000",
         is_missing=True,
     )
     assert targets.text.startswith("REMOTE_ADDR is missing: ")
@@ -77,6 +77,17 @@ def test_what_is_missing_is_told_by_both_of_its_names():
     (_, forwards) = problems(ClientSettings, {})
     assert forwards.text.startswith("LISTEN_ADDR REMOTE_ADDR is missing: ")
     assert "SOKKEN_FORWARDS=ssh=127.0.0.1:2222=ws://" in forwards.text
+
+
+def test_what_is_missing_may_have_been_misspelt(monkeypatch):
+    monkeypatch.setenv("SOKKEN_TARGTS", "a:1")
+    with pytest.raises(InvalidSettings) as caught:
+        load(ServerSettings, {"api_addr": ":1"})
+    assert str(caught.value) == (
+        "REMOTE_ADDR is missing: give it as an argument, or set SOKKEN_TARGETS"
+        " (SOKKEN_TARGTS is set: is that what you mean?)"
+    )
+    assert caught.value.warnings == (UnknownSetting("SOKKEN_TARGTS", "SOKKEN_TARGETS"),)
 
 
 def test_an_empty_list_is_missing(monkeypatch):
