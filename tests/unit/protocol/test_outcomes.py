@@ -90,6 +90,13 @@ def test_a_refusal_reads_as_one_line() -> None:
     assert str(refusal) == "127.0.0.1:22 refused the connection (target_refused)"
 
 
+def test_a_refusal_may_have_a_status_that_says_more() -> None:
+    refusal = Refusal(Reason.BAD_REQUEST, "the head took longer than 10 s", status=408)
+    assert (refusal.reason, refusal.status) == (Reason.BAD_REQUEST, 408)
+    assert problem_document(refusal)["title"] == "Request Timeout"
+    assert problem_document(copy.copy(refusal))["status"] == 408
+
+
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy])
 def test_a_refusal_can_be_copied(clone) -> None:
     refusal = clone(Refusal(Reason.SERVER_FULL, "100 of 100 connections", 2))
