@@ -18,10 +18,10 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -89,15 +89,18 @@ class Program:
                 return line
 
     def show(self, line: dict[str, object]) -> None:
-        """Print a log line the way a person reads it: role, event, the rest."""
-        told = {"timestamp", "level", "event", "logger", "role", "version"}
+        """Print a log line the way a person reads it: role, event, and what is not the same in every line."""
+        told = {"timestamp", "level", "event", "logger", "role", "version", "client_version", "forward"}
+        told |= {"server"} if "target" in line else set()
         rest = " ".join(f"{key}={value}" for key, value in line.items() if key not in told)
         print(f"  {paint(self.role, self.role)} {line.get('event')} {paint('faint', rest)}", flush=True)
 
     def health(self, address: str) -> str:
         """Ask the program's own HTTP address how it is."""
-        with urllib.request.urlopen(f"http://{address}/health", timeout=PATIENCE_SECONDS) as answer:
-            return " ".join(answer.read().decode().split())
+        asking = HTTPConnection(address, timeout=PATIENCE_SECONDS)  # past any proxy that the environment names
+        with closing(asking):
+            asking.request("GET", "/health")
+            return " ".join(asking.getresponse().read().decode().split())
 
 
 @contextmanager
@@ -106,9 +109,7 @@ def running(role: str, *arguments: str) -> Iterator[Program]:
     command = [str(Path(sys.executable).parent / "sokken"), role, *arguments]
     print(f"  {paint('faint', '$ ' + ' '.join(['sokken', *command[1:]]))}", flush=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOKKEN_")}
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     program = Program(role, process)
     reader = threading.Thread(target=program.read_log, args=(process.stderr,), daemon=True)
     reader.start()
