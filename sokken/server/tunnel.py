@@ -1,11 +1,11 @@
 """One tunnel at the server, from the request's head to the relay: identify, admit, dial, upgrade, relay, tell."""
 
 import random
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDictProxy
 
 from sokken.protocol.address import Address
 from sokken.protocol.handshake import (
@@ -163,7 +163,7 @@ def _peer(request: web.Request) -> str:
     return str(request.transport.get_extra_info("peername") if request.transport else request.remote)
 
 
-def _labels(headers: CIMultiDictProxy[str], claims: Claims) -> dict[str, str | None]:
+def _labels(headers: Mapping[str, str], claims: Claims) -> dict[str, str | None]:
     """What else the log says: only what the client told."""
     labels = {"tunnel": claims.tunnel, "client_version": claims.version, "forwarded_for": None}
     if forwarded := headers.get("X-Forwarded-For"):

@@ -106,7 +106,7 @@ class Connections:
 
     def open(self, connection: Connection, relay: Relay) -> None:
         """Its tunnel is up."""
-        connection.relay = relay
+        connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
         log.info("connection_opened", **connection.describe())
 

@@ -68,8 +68,9 @@ class Listener:
     def close(self) -> None:
         """Take what is in the accept queues, then listen no more."""
         for sock in self.sockets:
-            while self._accept(sock):
-                pass
+            for _ in range(BACKLOG // BATCH + 1):  # bounded: new ones may come as fast as they are taken
+                if not self._accept(sock):
+                    break
         self._stop()
         for sock in self.sockets:
             sock.close()

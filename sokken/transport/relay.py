@@ -34,6 +34,8 @@ from sokken.transport.timers import TICK_SECONDS
 
 CLOSE_SECONDS: Final = 5.0
 """How long an original may take to answer a Close."""
+CROWD: Final = 64
+"""Frames in one read that make the next reads small."""
 _MOST_PIECES: Final = 512  # below the kernel's IOV_MAX
 
 Parked = memoryview | None
@@ -296,7 +298,10 @@ class Relay:
         """Deliver and obey what lies in the inbound buffer."""
         self._has_spoken = True
         view, pieces = self._plane.inbound_view, []
-        for event in self._decoder.decode(self._plane.inbound, start, stop):
+        events = self._decoder.decode(self._plane.inbound, start, stop)
+        if len(events) > CROWD:  # each costs time, so that a read full of tiny frames would hold up the loop
+            self._plane.interactive = INTERACTIVE_TURNS
+        for event in events:
             if type(event) is Span:
                 if self.session.accepts_bytes:
                     pieces.append(view[event.start : event.stop])

@@ -85,7 +85,7 @@ def test_imports_are_allowed_where_they_stand(module):
         assert "structlog" not in roots
     if inside[0] != "settings":
         assert not roots & PYDANTIC
-    assert roots <= sys.stdlib_module_names | PYDANTIC | {"sokken", "aiohttp", "structlog", "uvloop"}
+    assert roots <= sys.stdlib_module_names | PYDANTIC | {"sokken", "aiohappyeyeballs", "aiohttp", "structlog", "uvloop"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=relative)
