@@ -116,6 +116,11 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def join(where: tuple[str, int]) -> str:
+    """``host:port``, with an IPv6 address in brackets."""
+    return "{}:{}".format(f"[{where[0]}]" if ":" in where[0] else where[0], where[1])
+
+
 @contextmanager
 def running(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Program]:
     """A program, ended at the end. A test that passed must not have left anything but JSON on standard error."""
@@ -133,17 +138,20 @@ class Server:
     program: Program
     api: tuple[str, int]
 
-    def url(self, target: tuple[str, int]) -> str:
-        return f"ws://{self.api[0]}:{self.api[1]}/tunnel/{target[0]}:{target[1]}"
+    def url(self, target: tuple[str, int], through: tuple[str, int] | None = None, scheme: str = "ws") -> str:
+        """Of a tunnel to ``target``; ``through`` is a proxy in between, where the client connects instead."""
+        return f"{scheme}://{join(through or self.api)}/tunnel/{join(target)}"
 
 
 @contextmanager
 def server(
-    *targets: tuple[str, int], options: Sequence[str] = (), env: dict[str, str] | None = None
+    *targets: tuple[str, int],
+    options: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    listen: str = "127.0.0.1:0",
 ) -> Iterator[Server]:
-    """`sokken server` on a free loopback port, with these targets allowed."""
-    names = [f"{host}:{port}" for host, port in targets]
-    with running("server", *options, "127.0.0.1:0", *names, env=env) as program:
+    """`sokken server`, on a free loopback port unless told where, with these targets allowed."""
+    with running("server", *options, listen, *map(join, targets), env=env) as program:
         yield Server(program, address(program.wait_for("server_listening")["listen"]))
 
 
@@ -160,9 +168,11 @@ class Client:
 
 
 @contextmanager
-def client(*urls: str, options: Sequence[str] = (), env: dict[str, str] | None = None) -> Iterator[Client]:
-    """`sokken client` with a forward on a free loopback port for each URL."""
-    pairs = [argument for url in urls for argument in ("127.0.0.1:0", url)]
+def client(
+    *urls: str, options: Sequence[str] = (), env: dict[str, str] | None = None, listen: str = "127.0.0.1:0"
+) -> Iterator[Client]:
+    """`sokken client` with a forward for each URL, on a free loopback port unless told where."""
+    pairs = [argument for url in urls for argument in (listen, url)]
     with running("client", *options, "127.0.0.1:0", *pairs, env=env) as program:
         entries = [address(program.wait_for("forward_listening", count)["listen"]) for count in range(1, len(urls) + 1)]
         yield Client(program, address(program.wait_for("health_listening")["listen"]), entries)

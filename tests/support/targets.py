@@ -5,16 +5,21 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 PATIENCE = 20.0
 
+T = TypeVar("T")
+
 
 @contextmanager
-def target(handle: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
+def target(handle: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
     """A listening TCP program; ``handle`` runs on a thread for each connection, which is closed after it."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, 0), family=family, backlog=1024)
     sockets: set[socket.socket] = set()
     threads: list[threading.Thread] = []
 
@@ -38,7 +43,7 @@ def target(handle: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]
     acceptor = threading.Thread(target=accept, daemon=True)
     acceptor.start()
     try:
-        yield listener.getsockname()
+        yield listener.getsockname()[:2]
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -112,3 +117,12 @@ def wait_until_writable_stalls(sock: socket.socket, chunk: bytes = bytes(65536),
             total += sock.send(chunk)
     sock.settimeout(PATIENCE)
     return total
+
+
+def eventually(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What ``condition`` gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{condition} did not become true within {seconds:g} s"
+        time.sleep(0.02)
+    return result
