@@ -86,7 +86,8 @@ def test_looking_when_told_to_finds_a_dead_peer_in_time(spread: float, start: fl
     """The timer is late by up to a second; pings go out on time and death is seen soon after 70 seconds."""
     liveness = Liveness(original=False, spread=spread)
     sent_at = now = start
-    while True:
+    pulse = FINE
+    for _ in range(40):
         seen = sight(sent_at=sent_at, heard_at=start)
         now = liveness.next_look(now, seen) + late
         pulse = liveness.look(now, seen)
@@ -95,5 +96,6 @@ def test_looking_when_told_to_finds_a_dead_peer_in_time(spread: float, start: fl
         assert now - sent_at <= liveness.interval + liveness.interval / 4 + 2
         if pulse is PING:
             sent_at = now
+    assert pulse is DEAD
     assert now - start + 1e-6 >= 70
     assert now - start <= 70 + liveness.interval / 4 + 2
