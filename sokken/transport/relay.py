@@ -12,6 +12,7 @@ from typing import Final
 
 from sokken.protocol.frames import (
     Close,
+    Code,
     Decoder,
     Event,
     Notice,
@@ -30,15 +31,13 @@ from sokken.protocol.session import GOAWAY, Abort, Action, Notify, SendClose, Se
 from sokken.transport.channel import Channel, TlsChannel, close_cleanly
 from sokken.transport.leave import Leave
 from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, SLOT_BYTES, Plane
+from sokken.transport.side import Side
 from sokken.transport.timers import TICK_SECONDS
 
 CLOSE_SECONDS: Final = 5.0
 """How long an original may take to answer a Close."""
 CROWD: Final = 64
 """Frames in one read that make the next reads small."""
-_MOST_PIECES: Final = 512  # below the kernel's IOV_MAX
-
-Parked = memoryview | None
 
 
 class Relay:
@@ -49,24 +48,18 @@ class Relay:
 
     __slots__ = (
         "_decoder",
-        "_finishing",
         "_half_closed_seconds",
         "_has_spoken",
         "_heard_at",
-        "_is_local_reading",
-        "_is_peer_reading",
+        "_is_finishing",
         "_liveness",
         "_local",
         "_local_eof",
-        "_local_failed",
-        "_local_parked",
         "_moved",
         "_moved_at",
         "_on_end",
         "_open",
         "_peer",
-        "_peer_failed",
-        "_peer_parked",
         "_plane",
         "_pong",
         "_sent_at",
@@ -89,20 +82,15 @@ class Relay:
     ) -> None:
         """``original``: the subprotocol is `sokken`. ``spread`` in 0..1 places the pings (protocol/liveness.py)."""
         self._plane = plane
-        self._local: socket.socket | None = local
-        self._peer: Channel | None = peer
+        self._local = Side(plane, local)
+        self._peer = Side(plane, peer)
         self._open = 2  # sockets that are not closed yet
         self._on_end: Callable[[Relay], None] | None = on_end
         self._half_closed_seconds = half_closed_seconds
         self._decoder = Decoder(masked=not plane.masks, notices=not original, apply_mask=plane.mask)
         self._liveness = Liveness(original, spread)
-        self._local_parked: Parked = None
-        self._peer_parked: Parked = None
-        self._is_local_reading = self._is_peer_reading = False
         self._local_eof = False
-        self._local_failed = False  # has an error that its reader will meet
-        self._peer_failed = False  # takes nothing more; perhaps it can still be read
-        self._finishing = False
+        self._is_finishing = False
         self._pong: bytes | None = None
         self._has_spoken = False
         self._sent_at = self._heard_at = self._moved_at = plane.wheel.refresh()
@@ -112,19 +100,15 @@ class Relay:
         self.session = Session(half_close=not original)
 
     def __repr__(self) -> str:
-        local = len(self._local_parked or b"") if self._local else "closed"
-        peer = len(self._peer_parked or b"") if self._peer else "closed"
-        return f"<Relay in={self.bytes_in} out={self.bytes_out} local={local} peer={peer} {self.session!r}>"
+        return (
+            f"<Relay in={self.bytes_in} out={self.bytes_out} local=({self._local!r}) peer=({self._peer!r}) "
+            f"{self.session!r}>"
+        )
 
     @property
     def is_ended(self) -> bool:
         """Whether both sockets are closed."""
         return self._open == 0
-
-    @property
-    def is_half_closed(self) -> bool:
-        """Whether exactly one direction has ended."""
-        return self.session.is_half_closed
 
     def start(self, tail: bytes = b"", greeting: bytes = b"") -> None:
         """Relay from here on.
@@ -132,16 +116,13 @@ class Relay:
         ``tail`` is what came from the peer behind the head of the upgrade, ``greeting`` (a server's 101) goes
         before everything else.
         """
-        if self._local is None or self._peer is None:  # pragma: no cover -- for the type checker
-            return
-        plane = self._plane
-        plane.resets.add(self._local, self._on_local_error)
-        plane.resets.add(self._peer, self._on_peer_error)
+        self._local.watch(self._on_local_error)
+        self._peer.watch(self._on_peer_error)
         self._plan(self._sent_at)
         if greeting:
             self._send_peer(greeting)
         if tail:
-            plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
+            self._plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
             self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
         self._steer()
 
@@ -162,10 +143,14 @@ class Relay:
 
     # Local side to peer
 
+    def _reader(self) -> Callable[[], None]:
+        return self._read_slots if self._liveness.original else self._read_message
+
     def _read_message(self) -> None:
         """One read becomes one message (`sokken.v2`)."""
         plane = self._plane
-        count = self._receive_local([plane.outbound_view[PAYLOAD_AT : PAYLOAD_AT + self._message_bytes()]])
+        limit = min(plane.quantum(), plane.message_bytes)
+        count = self._receive_local([plane.outbound_view[PAYLOAD_AT : PAYLOAD_AT + limit]])
         if not count:
             return
         key = plane.keys() if plane.masks else None
@@ -175,9 +160,6 @@ class Relay:
             plane.mask(plane.outbound, PAYLOAD_AT, stop, key)
         plane.outbound[start:PAYLOAD_AT] = header
         self._send_peer(plane.outbound_view[start:stop])
-
-    def _message_bytes(self) -> int:
-        return min(self._plane.quantum(), self._plane.message_bytes)
 
     def _read_slots(self) -> None:
         """One read becomes messages of at most 32 KiB, side by side in the buffer (`sokken`)."""
@@ -206,10 +188,11 @@ class Relay:
 
     def _receive_local(self, views: list[memoryview]) -> int:
         """Read from the local side; 0 when there is nothing to send (and its end or loss has been dealt with)."""
-        if self._local is None:
+        if not self._local.is_reading:
             return 0
+        local = self._local.channel
         try:
-            count = self._local.recv_into(views[0]) if len(views) == 1 else self._local.recvmsg_into(views)[0]
+            count = local.recv_into(views[0]) if len(views) == 1 else local.recvmsg_into(views)[0]
         except BlockingIOError:
             return 0
         except OSError:
@@ -226,73 +209,54 @@ class Relay:
         return count
 
     def _send_peer(self, frames: bytes | memoryview) -> None:
-        """Send whole frames; what does not go now is parked behind what already is."""
-        if self._peer is None or self._peer_failed:
+        """Send whole frames; what does not go now is held, behind what already is."""
+        if not self._peer.is_open or self._peer.has_failed:
             return
-        if self._peer_parked is not None:
-            self._park_peer(b"".join((self._peer_parked, frames)))
-            return
+        self._sent_at = self._plane.wheel.now
         try:
-            sent = self._peer.send(frames)
-        except BlockingIOError:
-            sent = 0
+            gone = self._peer.send(frames, self._on_peer_writable)
         except OSError:
             self._fail_peer()
             return
-        self._sent_at = self._plane.wheel.now
-        if sent < len(frames):
-            self._park_peer(bytes(frames[sent:]))
-            self._plane.loop.add_writer(self._peer.fileno(), self._on_peer_writable)
+        if not gone:
             self._steer()
 
-    def _park_peer(self, rest: bytes) -> None:
-        self._plane.parked += len(rest) - len(self._peer_parked or b"")
-        self._peer_parked = memoryview(rest)
-
     def _on_peer_writable(self) -> None:
-        if self._peer is None or self._peer_parked is None:
+        if not self._peer.is_open:
             return
+        self._sent_at = self._plane.wheel.now
         try:
-            sent = self._peer.send(self._peer_parked)
-        except BlockingIOError:
-            return
+            gone = self._peer.flush()
         except OSError:
             self._fail_peer()
             return
-        self._plane.parked -= sent
-        self._sent_at = self._plane.wheel.now
-        rest = self._peer_parked[sent:]
-        if rest:
-            self._peer_parked = rest
-            return
-        self._peer_parked = None
-        self._plane.loop.remove_writer(self._peer.fileno())
-        if self._pong is not None:
-            self._answer_ping(self._pong)
-        self._steer()
+        if gone:
+            if self._pong is not None:
+                self._answer_ping(self._pong)
+            self._steer()
 
     # Peer to local side
 
-    def _on_peer_readable(self) -> None:
+    def _on_peer_readable(self) -> bool:
+        """Read once; whether there was something to read."""
         plane, peer = self._plane, self._peer
-        if peer is None or not self._is_peer_reading:
-            return
-        stop = PAYLOAD_AT + plane.quantum()
+        if not peer.is_reading:
+            return False
         try:
-            count = peer.recv_into(plane.inbound_view[PAYLOAD_AT:stop])
+            count = peer.channel.recv_into(plane.inbound_view[PAYLOAD_AT : PAYLOAD_AT + plane.quantum()])
         except BlockingIOError:
-            return
+            return False
         except OSError:
-            self._lose_peer()
-            return
+            count = 0
         if not count:
             self._lose_peer()
-            return
+            return False
         self._heard_at = plane.wheel.now
         self._take(PAYLOAD_AT, PAYLOAD_AT + count)
         # Bytes that TLS has already decrypted raise no event.
-        if isinstance(peer, TlsChannel) and peer.fileno() >= 0 and peer.pending():
+        if peer.is_open and isinstance(peer.channel, TlsChannel) and peer.channel.pending():
             plane.loop.call_soon(self._on_peer_readable)
+        return True
 
     def _take(self, start: int, stop: int) -> None:
         """Deliver and obey what lies in the inbound buffer."""
@@ -330,52 +294,35 @@ class Relay:
                 pass
 
     def _deliver(self, pieces: list[memoryview]) -> None:
-        if self._local is None:
+        if not self._local.is_open:
             return
-        size = sum(map(len, pieces))
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         self.bytes_in += size
         if size < INTERACTIVE_BYTES:
             self._plane.interactive = INTERACTIVE_TURNS
-        if self._local_parked is not None:
-            self._park_local(b"".join((self._local_parked, *pieces)))
-            return
         try:
-            one = len(pieces) == 1
-            sent = self._local.send(pieces[0]) if one else self._local.sendmsg(pieces[:_MOST_PIECES])
-        except BlockingIOError:
-            sent = 0
+            if len(pieces) == 1:
+                gone = self._local.send(pieces[0], self._on_local_writable)
+            else:
+                gone = self._local.send_pieces(pieces, size, self._on_local_writable)
         except OSError:
             self._perform(self.session.local_lost())
             return
-        if sent < size:
-            self._park_local(b"".join(pieces)[sent:])
-            self._plane.loop.add_writer(self._local.fileno(), self._on_local_writable)
+        if not gone:
             self._steer()
 
-    def _park_local(self, rest: bytes) -> None:
-        self._plane.parked += len(rest) - len(self._local_parked or b"")
-        self._local_parked = memoryview(rest)
-
     def _on_local_writable(self) -> None:
-        if self._local is None or self._local_parked is None:
+        if not self._local.is_open:
             return
         try:
-            sent = self._local.send(self._local_parked)
-        except BlockingIOError:
-            return
+            gone = self._local.flush()
         except OSError:
             self._perform(self.session.local_lost())
             return
-        self._plane.parked -= sent
-        rest = self._local_parked[sent:]
-        if rest:
-            self._local_parked = rest
-            return
-        self._local_parked = None
-        self._plane.loop.remove_writer(self._local.fileno())
-        if self._finishing:
-            self._finish_local()
-        self._steer()
+        if gone:
+            if self._is_finishing:
+                self._finish_local()
+            self._steer()
 
     # Small frames
 
@@ -383,7 +330,7 @@ class Relay:
         """Answer the latest ping only, and let at most one answer wait (RFC 6455 section 5.5.3)."""
         if not self.session.may_send:
             return
-        if self._peer_parked is not None:
+        if self._peer.is_holding:
             self._pong = payload
             return
         self._pong = None
@@ -410,91 +357,50 @@ class Relay:
             self._plan(self._plane.wheel.now)
 
     def _finish_local(self) -> None:
-        self._finishing = self._local_parked is not None
-        if self._finishing or self._local is None:
+        self._is_finishing = self._local.is_holding
+        if self._is_finishing or not self._local.is_open:
             return
         try:
-            self._local.shutdown(socket.SHUT_WR)
+            self._local.channel.shutdown(socket.SHUT_WR)
         except OSError:
             self._perform(self.session.local_lost())
             return
         self._perform(self.session.delivered())
 
     def _close_local(self) -> None:
-        if self._local is None:
+        if not self._local.is_open:
             return
         if self._local_eof:
-            close_cleanly(self._detach_local(self._local))
+            close_cleanly(self._local.detach())
             self._settle()
         else:
             # `sokken` ended it from the other side: what the local side still writes has no reader.
-            Leave(self._plane, self._detach_local(self._local), done=self._settle)
+            Leave(self._plane, self._local.detach(), done=self._settle)
 
     def _drop_local(self) -> None:
-        if self._local is not None:
-            self._detach_local(self._local).close()
-            self._settle()
+        self._drop(self._local)
 
     def _abort_peer(self, outcome: Outcome) -> None:
-        if self._peer_parked is not None:
+        if self._peer.is_holding:
             self._drop_peer()
             return
         notice = encode_frame(Opcode.TEXT, f"abort {outcome}".encode(), self._key())
-        self._send_peer(notice + encode_close(1011, outcome, self._key()))
+        self._send_peer(notice + encode_close(Code.INTERNAL, outcome, self._key()))
         self._leave_peer()
 
     def _leave_peer(self) -> None:
-        if self._peer is None:
-            return
-        parked = self._peer_parked or b""
-        Leave(self._plane, self._detach_peer(self._peer), parked, self._settle)
+        if self._peer.is_open:
+            held = self._peer.held
+            Leave(self._plane, self._peer.detach(), held, self._settle)
 
     def _drop_peer(self) -> None:
-        if self._peer is not None:
-            self._detach_peer(self._peer).close()
+        self._drop(self._peer)
+
+    def _drop(self, side: Side) -> None:
+        """Close it with a reset: that is how its socket was prepared."""
+        if side.is_open:
+            side.detach().close()
             self._settle()
-
-    def _fail_peer(self) -> None:
-        """It takes nothing more; what it said before (why, perhaps) may still be there to be read."""
-        self._peer_failed = True
-        if self._peer is not None:
-            self._unpark_peer(self._peer)
-        if self._is_peer_reading:
-            self._steer()
-        else:
-            self._lose_peer()
-
-    def _lose_peer(self) -> None:
-        """Its connection has ended."""
-        self._peer_failed = True
-        self._perform(self.session.peer_lost())
-        if self._peer is not None:  # the local side is still being served with what came before
-            self._unpark_peer(self._peer)
-            self._turn_peer(self._peer, is_wanted=False)
-
-    def _detach_local(self, local: socket.socket) -> socket.socket:
-        self._plane.resets.remove(local)
-        if self._is_local_reading:
-            self._plane.loop.remove_reader(local.fileno())
-        if self._local_parked is not None:
-            self._plane.loop.remove_writer(local.fileno())
-            self._plane.parked -= len(self._local_parked)
-        self._is_local_reading, self._local_parked, self._local = False, None, None
-        return local
-
-    def _detach_peer(self, peer: Channel) -> Channel:
-        self._plane.resets.remove(peer)
-        if self._is_peer_reading:
-            self._plane.loop.remove_reader(peer.fileno())
-        self._unpark_peer(peer)
-        self._is_peer_reading, self._peer = False, None
-        return peer
-
-    def _unpark_peer(self, peer: Channel) -> None:
-        if self._peer_parked is not None:
-            self._plane.loop.remove_writer(peer.fileno())
-            self._plane.parked -= len(self._peer_parked)
-            self._peer_parked = None
 
     def _settle(self) -> None:
         """One socket is closed; when both are, the connection has ended."""
@@ -504,65 +410,78 @@ class Relay:
             self._plane.wheel.forget(self)
             on_end(self)
 
+    # Errors
+
+    def _fail_peer(self) -> None:
+        """It takes nothing more; what it said before (why, perhaps) may still be there to be read."""
+        self._peer.has_failed = True
+        self._peer.drop()
+        if self._peer.is_reading:
+            self._steer()
+        else:
+            self._lose_peer()
+
+    def _lose_peer(self) -> None:
+        """Its connection has ended."""
+        self._peer.has_failed = True
+        self._perform(self.session.peer_lost())
+        if self._peer.is_open:  # the local side is still being served with what came before
+            self._peer.drop()
+            self._peer.read(self._on_peer_readable, is_wanted=False)
+
+    def _on_local_error(self) -> None:
+        """A reset: what came before it is still passed on, as far as the peer takes it.
+
+        Not left to the reader: uvloop stops watching a socket at the first error, with bytes still to be read.
+        """
+        if not self._local.is_open:
+            return
+        self._local.has_failed = True
+        if not self._local.is_reading:
+            self._perform(self.session.local_lost())
+            return
+        known = self.bytes_out
+        self._reader()()
+        if self._local.is_reading:
+            if self.bytes_out == known:
+                self._perform(self.session.local_lost())
+            else:
+                self._plane.loop.call_soon(self._on_local_error)
+
+    def _on_peer_error(self) -> None:
+        """The same for the peer: its reasons may be among the last bytes."""
+        if not self._peer.is_open:
+            return
+        if not self._peer.is_reading or not self._on_peer_readable():
+            self._lose_peer()
+        elif self._peer.is_open:
+            self._plane.loop.call_soon(self._on_peer_error)
+
     # Reading or not
 
     def _steer(self) -> None:
         """Read from each side exactly while what comes can be passed on."""
-        if self._local is not None:
-            self._turn_local(
-                self._local,
-                is_wanted=self._peer_parked is None and not self._peer_failed and self.session.sends_bytes,
-            )
-        if self._peer is not None and not (self._peer_failed and not self._is_peer_reading):
-            self._turn_peer(self._peer, is_wanted=self._local_parked is None)
-
-    def _turn_local(self, local: socket.socket, *, is_wanted: bool) -> None:
-        if is_wanted == self._is_local_reading:
-            return
-        self._is_local_reading = is_wanted
-        if is_wanted:
-            read = self._read_slots if self._liveness.original else self._read_message
-            self._plane.loop.add_reader(local.fileno(), read)
-            return
-        self._plane.loop.remove_reader(local.fileno())
-        if self._local_failed:
-            self._perform(self.session.local_lost())
-
-    def _turn_peer(self, peer: Channel, *, is_wanted: bool) -> None:
-        if is_wanted == self._is_peer_reading:
-            return
-        self._is_peer_reading = is_wanted
-        loop = self._plane.loop
-        if not is_wanted:
-            loop.remove_reader(peer.fileno())
-            return
-        self._heard_at = self._plane.wheel.now  # silence counts only while this end reads
-        loop.add_reader(peer.fileno(), self._on_peer_readable)
-        if isinstance(peer, TlsChannel):
-            loop.call_soon(self._on_peer_readable)
-
-    def _on_local_error(self) -> None:
-        """A reset. While this end reads, the reader meets it, after the bytes that came before it."""
-        if self._is_local_reading:
-            self._local_failed = True
-        else:
-            self._perform(self.session.local_lost())
-
-    def _on_peer_error(self) -> None:
-        if not self._is_peer_reading:
-            self._lose_peer()
+        local, peer = self._local, self._peer
+        if local.is_open:
+            is_wanted = not peer.is_holding and not peer.has_failed and self.session.sends_bytes
+            if local.read(self._reader(), is_wanted=is_wanted) and not is_wanted and local.has_failed:
+                self._perform(self.session.local_lost())
+        if peer.is_open and (peer.is_reading or not peer.has_failed):
+            is_wanted = not local.is_holding
+            if peer.read(self._on_peer_readable, is_wanted=is_wanted) and is_wanted:
+                self._heard_at = self._plane.wheel.now  # silence counts only while this end reads
 
     # Time
 
     def on_timer(self, now: float) -> None:
         """Ping, or give up on a peer that is silent or a half-closed connection that is forgotten."""
-        if self._peer is None:
+        if not self._peer.is_open:
             return
         if self.session.may_send:
             self._look_after(now)
         elif now >= self._close_deadline():
             self._perform(self.session.peer_lost())
-        if self._peer is not None:
+        if self._peer.is_open:
             self._plan(now)
 
     def _look_after(self, now: float) -> None:
@@ -593,8 +512,8 @@ class Relay:
         return Sight(
             sent_at=self._sent_at,
             heard_at=self._heard_at,
-            is_reading=self._is_peer_reading,
-            is_holding=self._peer_parked is not None,
+            is_reading=self._peer.is_reading,
+            is_holding=self._peer.is_holding,
             has_spoken=self._has_spoken,
         )
 
@@ -604,7 +523,7 @@ class Relay:
 
     def _plan(self, now: float) -> None:
         """Ask to be woken when something may be due."""
-        if self._peer is None:
+        if not self._peer.is_open:
             return
         if not self.session.may_send:
             at = self._close_deadline()

@@ -1,0 +1,124 @@
+"""One of a relay's two sockets: whether it is read, and what is held for it because it did not take it.
+
+Used by the relay for the local side and for the peer. It moves bytes and keeps the accounts; what they mean, and
+what an error means, is the relay's business: OSError passes through.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from sokken.transport.channel import Channel, TlsChannel
+from sokken.transport.plane import Plane
+
+_MOST_PIECES: Final = 512  # below the kernel's IOV_MAX
+
+
+class Side:
+    """A connected socket under a relay. Nothing is read while ``is_reading`` is false."""
+
+    __slots__ = ("_held", "_plane", "channel", "has_failed", "is_open", "is_reading")
+
+    def __init__(self, plane: Plane, channel: Channel) -> None:
+        self._plane = plane
+        self._held: memoryview | None = None
+        self.channel = channel
+        self.is_open = True
+        self.is_reading = False
+        self.has_failed = False
+        """An error was reported; what came before it may still be there to be read."""
+
+    def __repr__(self) -> str:
+        if not self.is_open:
+            return "closed"
+        return f"{'reading' if self.is_reading else 'paused'}, holding {len(self._held or b'')}"
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether something waits until the socket takes it."""
+        return self._held is not None
+
+    @property
+    def held(self) -> memoryview | bytes:
+        """What waits."""
+        return self._held or b""
+
+    def watch(self, on_error: Callable[[], None]) -> None:
+        """Report errors also while nothing is read or written."""
+        self._plane.resets.add(self.channel, on_error)
+
+    def send(self, data: bytes | memoryview, on_writable: Callable[[], None]) -> bool:
+        """Send, and hold what does not go; False if something is held. ``on_writable`` must call ``flush``."""
+        if self._held is not None:
+            self._hold(b"".join((self._held, data)))
+            return False
+        try:
+            sent = self.channel.send(data)
+        except BlockingIOError:
+            sent = 0
+        return sent == len(data) or self._wait(bytes(data[sent:]), on_writable)
+
+    def send_pieces(self, pieces: list[memoryview], size: int, on_writable: Callable[[], None]) -> bool:
+        """Send several pieces, ``size`` bytes together, as ``send`` does one. Not over TLS."""
+        if self._held is not None:
+            self._hold(b"".join((self._held, *pieces)))
+            return False
+        try:
+            sent = self.channel.sendmsg(pieces[:_MOST_PIECES])
+        except BlockingIOError:
+            sent = 0
+        return sent == size or self._wait(b"".join(pieces)[sent:], on_writable)
+
+    def flush(self) -> bool:
+        """Send what is held; whether all of it has gone."""
+        if self._held is None:
+            return True
+        try:
+            sent = self.channel.send(self._held)
+        except BlockingIOError:
+            return False
+        self._plane.parked -= sent
+        if sent < len(self._held):
+            self._held = self._held[sent:]
+            return False
+        self._held = None
+        self._plane.loop.remove_writer(self.channel.fileno())
+        return True
+
+    def drop(self) -> None:
+        """Forget what is held."""
+        if self._held is not None:
+            self._plane.parked -= len(self._held)
+            self._held = None
+            self._plane.loop.remove_writer(self.channel.fileno())
+
+    def read(self, on_readable: Callable[[], object], *, is_wanted: bool) -> bool:
+        """Begin or stop to read; whether that changed anything."""
+        if is_wanted == self.is_reading:
+            return False
+        self.is_reading = is_wanted
+        if not is_wanted:
+            self._plane.loop.remove_reader(self.channel.fileno())
+            return True
+        self._plane.loop.add_reader(self.channel.fileno(), on_readable)
+        if isinstance(self.channel, TlsChannel):
+            # What TLS has decrypted already raises no event.
+            self._plane.loop.call_soon(on_readable)
+        return True
+
+    def detach(self) -> Channel:
+        """Give the socket up; the relay has nothing to do with it any more."""
+        self.drop()
+        self._plane.resets.remove(self.channel)
+        if self.is_reading:
+            self._plane.loop.remove_reader(self.channel.fileno())
+        self.is_reading = self.is_open = False
+        return self.channel
+
+    def _wait(self, rest: bytes, on_writable: Callable[[], None]) -> bool:
+        self._hold(rest)
+        self._plane.loop.add_writer(self.channel.fileno(), on_writable)
+        return False
+
+    def _hold(self, rest: bytes) -> None:
+        self._plane.parked += len(rest) - len(self.held)
+        self._held = memoryview(rest)
