@@ -9,7 +9,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 COMPLAINT_INTERVAL_SECONDS = 60.0
@@ -64,32 +63,39 @@ class Sink:
         if self._complained_at is not None and abs(now - self._complained_at) < COMPLAINT_INTERVAL_SECONDS:
             return
         self._complained_at = now
-        with suppress(OSError):
-            line = self._format_line("error", event, error=error, dropped=self._dropped, sink=repr(self))
-            _write_standard_error(line, patience_seconds=0)
+        line = self._format_line("error", event, error=error, dropped=self._dropped, sink=repr(self))
+        StandardErrorSink(self._format_line).write(line)
 
 
 class StandardErrorSink(Sink):
     """Standard error, which may be closed, or a pipe that nobody reads."""
 
+    _is_torn = False  # a line of more than PIPE_BUF bytes may get stuck half-way: the next one begins anew
+
     def __repr__(self) -> str:
         return f"<StandardErrorSink dropped={self._dropped}>"
 
     def _put(self, line: bytes) -> None:
-        _write_standard_error(line, patience_seconds=0 if self._dropped else PATIENCE_SECONDS)
+        rest = line = b"\n" + line if self._is_torn else line
+        patience = 0 if self._dropped else PATIENCE_SECONDS
+        try:
+            while rest:
+                rest = rest[_write_standard_error(rest, patience) :]
+        except OSError:
+            self._is_torn = self._is_torn or len(rest) < len(line)
+            raise
+        self._is_torn = False
 
     def _complain(self, event: str, error: OSError) -> None:
         """Say nothing: there is nowhere left to say it."""
 
 
-def _write_standard_error(line: bytes, patience_seconds: float) -> None:
-    """Write the line; raise OSError where that would block for longer than the patience.
+def _write_standard_error(line: bytes, patience_seconds: float) -> int:
+    """Write what it takes of the line; raise OSError where it takes nothing for longer than the patience.
 
     A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)), so the descriptor, which other
     processes may share, need not be made non-blocking.
     """
-    while line:
-        if not select.select([], [STANDARD_ERROR], [], patience_seconds)[1]:
-            raise BlockingIOError("nobody reads standard error")
-        written = os.write(STANDARD_ERROR, line[: select.PIPE_BUF])
-        line = line[written:]
+    if not select.select([], [STANDARD_ERROR], [], patience_seconds)[1]:
+        raise BlockingIOError("nobody reads standard error")
+    return os.write(STANDARD_ERROR, line[: select.PIPE_BUF])
