@@ -25,8 +25,12 @@ SUBPROTOCOL_V1: Final = "sokken"
 
 _OFFER = f"{SUBPROTOCOL_V2}, {SUBPROTOCOL_V1}"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-_HTTP2_PREFACE = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4
-_PROXY_PREFACES = (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")
+_FOREIGN = {
+    b"\x16": "this is TLS, but plain HTTP is spoken here: use ws:// or http://",  # RFC 8446 section 5.1
+    b"PRI * HTTP/2.0": "this is HTTP/2, but HTTP/1.1 is spoken here",  # RFC 9113 section 3.4
+    b"PROXY ": "this is the PROXY protocol, but HTTP is spoken here",
+    b"\r\n\r\n\0\r\nQUIT\n": "this is the PROXY protocol, but HTTP is spoken here",
+}
 _METHOD_BYTES = 32  # the longest method in use has 17 (RFC 4437)
 _MAX_FIELDS = 128
 _QUOTED = 100
@@ -35,6 +39,8 @@ _is_key = re.compile(r"[A-Za-z0-9+/]{22}==").fullmatch  # 16 bytes in base64
 _is_status_line = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: (.*))?").fullmatch
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
 _is_method_start = re.compile(rb"\Z|[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}(?:\Z| )" % _METHOD_BYTES).match
+_is_request_line = re.compile(rb"[^ ]+ [!\"$-~]+ HTTP/1\.[01]\r\n").match  # a target has no "#" (RFC 9112 section 3.2)
+_has_bare_lf = re.compile(rb"(?<!\r)\n").search
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _replace_c1 = re.compile(r"[\x80-\x9f]").sub
 
@@ -97,17 +103,23 @@ def head_end(buffer: bytes | bytearray, searched: int = 0) -> int:
     return found if found < 0 else found + 4
 
 
-def suspect_head(buffer: bytes | bytearray) -> str | None:
-    """Say why these first bytes can never become an HTTP/1 request; None while they may."""
-    if buffer.startswith(b"\x16"):  # RFC 8446 section 5.1: a handshake record
-        return "this is TLS, but plain HTTP is spoken here: use ws:// or http://"
-    if buffer.startswith(_HTTP2_PREFACE):
-        return "this is HTTP/2, but HTTP/1.1 is spoken here"
-    if buffer.startswith(_PROXY_PREFACES):
-        return "this is the PROXY protocol, but HTTP is spoken here"
-    if _is_method_start(buffer):
-        return None
-    return f"no HTTP request starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+def suspect_head(buffer: bytes | bytearray, searched: int = 0) -> str | None:
+    """Say why these first bytes can never become an HTTP/1 request; None while they may.
+
+    A whole head that is not suspect has a request line; its fields are for the HTTP server to judge, and what
+    follows is anything. ``searched`` is as for ``head_end``.
+    """
+    for start, problem in _FOREIGN.items():
+        if buffer.startswith(start):
+            return problem
+    if not _is_method_start(buffer):
+        return f"no HTTP request starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+    end = head_end(buffer, searched)
+    if _has_bare_lf(buffer, searched, end if end >= 0 else len(buffer)):
+        return "a line ends with LF alone, where HTTP has CRLF"
+    if b"\n" in buffer and not _is_request_line(buffer):
+        return f"no HTTP/1 request line: it starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+    return None
 
 
 def parse_answer(head: bytes | bytearray) -> Answer:

@@ -183,6 +183,20 @@ def test_a_head_cut_anywhere_ends_at_the_same_place(start: bytes, rest: bytes) -
         (b"A" * 33, "starts with"),
         (b"A" * MAX_HEAD_BYTES, "starts with"),
         (b"(", "starts with"),
+        (b"\r\n\r\n", "starts with"),
+        (b"GET /health\r\n", "request line"),
+        (b"GET /health HTTP/0.9\r\n", "request line"),
+        (b"GET /health HTTP/2.0\r\n", "request line"),
+        (b"GET /health  HTTP/1.1\r\n", "request line"),
+        (b"GET  HTTP/1.1\r\n", "request line"),
+        (b"GET /#a HTTP/1.1\r\n", "request line"),
+        (b"GET /\xc3\xbc HTTP/1.1\r\n", "request line"),
+        (b"GET /\x00 HTTP/1.1\r\n", "request line"),
+        (b"GET / HTTP/1.1 \r\n", "request line"),
+        (b"GET /" + b"\xff" * 9999 + b"\r\n", "request line"),
+        (b"GET / HTTP/1.1\n", "LF alone"),
+        (b"GET / HTTP/1.1\r\nHost: a\n", "LF alone"),
+        (b"GET / HTTP/1.1\r\n\n", "LF alone"),
     ],
 )
 def test_what_can_never_be_http_is_told_at_once(buffer: bytes, words: str) -> None:
@@ -196,11 +210,26 @@ def test_what_can_never_be_http_is_told_at_once(buffer: bytes, words: str) -> No
 
 @pytest.mark.parametrize(
     "request_line",
-    [b"GET /tunnel/[::1]:22 HTTP/1.1", b"HEAD / HTTP/1.1", b"PRI * HTTP/1.1", b"M-SEARCH * HTTP/1.1", b"A" * 32 + b" "],
+    [
+        b"GET /tunnel/[::1]:22 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /tunnel/%31:22?a=b&c HTTP/1.0\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: ",
+        b"OPTIONS * HTTP/1.1\r\n",
+        b"GET http://a/health HTTP/1.1\r\n",
+        b"PRI * HTTP/1.1",
+        b"M-SEARCH * HTTP/1.1",
+        b"A" * 32 + b" ",
+    ],
 )
 def test_what_may_become_http_is_never_suspect(request_line: bytes) -> None:
     for size in range(len(request_line) + 1):
         assert suspect_head(request_line[:size]) is None
+
+
+def test_a_bare_lf_is_found_at_a_cut() -> None:
+    start = b"GET / HTTP/1.1\r\nHost: a"
+    assert suspect_head(start + b"\n", len(start)) is not None
+    assert suspect_head(start + b"\r\n", len(start) + 1) is None
 
 
 @given(st.binary(max_size=60))
