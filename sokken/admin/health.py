@@ -33,7 +33,8 @@ def add_health_routes(app: web.Application, connections: Connections, not_ready:
             "max-connections": connections.limit,
             "connections-used-percent": used / connections.limit,
         }
-        return web.json_response(text=json.dumps(document, indent=2) + "\n")
+        body = json.dumps(document, indent=2) + "\n"
+        return web.Response(body=body.encode(), content_type="application/json")
 
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)

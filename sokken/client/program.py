@@ -38,13 +38,15 @@ def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
 
 
 async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api_sockets: list[socket.socket]) -> int:
+    from aiohttp import web
+
     from sokken.admin.health import add_health_routes
     from sokken.client.check import ServerCheck, describe_missing
     from sokken.client.connect import Connector
     from sokken.client.forward import Forwarder
     from sokken.lifecycle import Signals, drain
     from sokken.transport.connections import Connections
-    from sokken.transport.http import HttpService, make_application
+    from sokken.transport.http import HttpService
     from sokken.transport.plane import Plane
 
     loop = asyncio.get_running_loop()
@@ -60,7 +62,7 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
             return "draining"
         return describe_missing(checks) if settings.readiness == "server" else None
 
-    app = make_application()
+    app = web.Application()
     add_health_routes(app, connections, not_ready)
     http = HttpService(plane, app, api_sockets)
     async with asyncio.TaskGroup() as tasks:

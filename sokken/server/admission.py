@@ -1,7 +1,6 @@
 """Who may have a tunnel to what: the one place where a server decides it, for tunnels and for checks."""
 
 from collections.abc import Iterable
-from urllib.parse import unquote
 
 from sokken.protocol.address import Address, AddressError, parse_target
 from sokken.protocol.outcomes import Reason, Refusal
@@ -19,14 +18,14 @@ class Admission:
         return f"<Admission {sorted(map(str, self._targets))} {self._connections!r}>"
 
     def decide(self, asked: str) -> Address:
-        """The target to dial for the path's ``HOST:PORT`` (percent-encoded, perhaps); raises Refusal.
+        """The target to dial for the path's ``HOST:PORT``, which is decoded already; raises Refusal.
 
         Only exact targets are allowed: names regardless of case, IP addresses in whatever form they are written.
         What may not be reached is refused before anything is said about how full the server is.
         """
         try:
-            target = parse_target(unquote(asked, errors="strict"))
-        except (AddressError, UnicodeDecodeError) as error:
+            target = parse_target(asked)
+        except AddressError as error:
             raise Refusal(Reason.BAD_REQUEST, f"the path names no target: {error}") from None
         if target not in self._targets:
             raise Refusal(Reason.FORBIDDEN_TARGET, f"{target} is not an allowed target of this server")

@@ -15,7 +15,7 @@ from sokken.server.tunnel import Tunnels
 from sokken.settings import ServerSettings, UnknownSetting
 from sokken.telemetry import logs
 from sokken.transport.connections import Connections
-from sokken.transport.http import HttpService, make_application
+from sokken.transport.http import HttpService
 from sokken.transport.listen import bind, bound_address
 from sokken.transport.plane import Plane
 
@@ -44,7 +44,7 @@ async def _serve(settings: ServerSettings, sockets: list[socket.socket]) -> int:
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
     tunnels = Tunnels(plane, settings, Admission(settings.targets, connections), connections)
-    app = make_application()
+    app = web.Application()
     add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else None)
     add_tunnel_routes(app, tunnels, settings.base_path)
     http = HttpService(plane, app, sockets)

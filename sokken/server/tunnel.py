@@ -1,5 +1,6 @@
 """One tunnel at the server, from the request's head to the relay: identify, admit, dial, upgrade, relay, tell."""
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from sokken.protocol.handshake import (
     validate_upgrade_request,
 )
 from sokken.protocol.identity import CONNECTION_ID, Claims, parse_claims
-from sokken.protocol.outcomes import Reason, Refusal
+from sokken.protocol.outcomes import Outcome, Reason, Refusal
 from sokken.server.admission import Admission
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel
@@ -80,32 +81,39 @@ class Tunnels:
         try:
             validate_origin(request.headers, self._settings.allowed_origins)
             self._admission.decide(_asked(request))
-            response: web.Response = web.Response(status=204)
         except Refusal as refusal:
-            response = answer_refusal(refusal)
-            log.info("check_refused", peer=request.remote, target=_asked(request), reason=refusal.reason)
-        response.headers[CONNECTION_ID] = connection_id
-        return response
+            log.info(
+                "check_refused",
+                connection_id=connection_id,
+                peer=request.remote,
+                target=_asked(request),
+                reason=refusal.reason,
+            )
+            return answer_refusal(refusal, connection_id)
+        return web.Response(status=204, headers={CONNECTION_ID: connection_id})
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """Open a tunnel, or refuse it."""
         claims = parse_claims(request.headers)
         connection_id = claims.connection_id or new_connection_id()
+        story = {
+            "connection_id": connection_id,
+            "client_id": claims.client_id,
+            "peer": _peer(request),
+            "target": _asked(request),
+        }
         try:
             return await self._open(request, claims, connection_id)
         except Refusal as refusal:
-            response = answer_refusal(refusal)
-            response.headers[CONNECTION_ID] = connection_id
-            log.warning(
-                "connection_refused",
-                connection_id=connection_id,
-                client_id=claims.client_id,
-                peer=_peer(request),
-                target=_asked(request),
-                reason=refusal.reason,
-                detail=refusal.detail,
-            )
-            return response
+            log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
+            return answer_refusal(refusal, connection_id)
+        except asyncio.CancelledError:
+            outcome = Outcome.PEER_RESET if request.transport is None else Outcome.DRAIN_DEADLINE
+            log.info("connection_abandoned", **story, outcome=outcome)
+            raise
+        except ConnectionResetError:
+            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
+            return Detached()
 
     async def _open(self, request: web.Request, claims: Claims, connection_id: str) -> web.StreamResponse:
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)

@@ -4,24 +4,47 @@ Both programs serve their API_ADDR with it. Every answer closes its connection, 
 document (RFC 9457) with a ``Sokken-Reason``.
 """
 
-import asyncio
+import json
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from sokken.protocol.identity import REASON
+from sokken.protocol.handshake import MAX_HEAD_BYTES
+from sokken.protocol.identity import CONNECTION_ID, REASON, parse_claims
 from sokken.protocol.outcomes import Reason, Refusal, problem_document
 from sokken.telemetry.logs import get_logger
+from sokken.transport.connections import new_connection_id
 from sokken.transport.listen import Listener
 from sokken.transport.plane import Plane
 from sokken.transport.upgrade import HeadReader
 
+_SERVER: Final = "sokken"  # and no version: who attacks need not be told
+_PROBLEM_TYPE: Final = "application/problem+json"
+_PROTOCOL: Final[dict[str, Any]] = {
+    "access_log": None,
+    # One request a connection, and one limit for its head; the socket has its keep-alive already.
+    "keepalive_timeout": 0,
+    "lingering_time": 0,
+    "max_field_size": MAX_HEAD_BYTES,
+    "max_line_size": MAX_HEAD_BYTES,
+    "tcp_keepalive": False,
+}
+_SHOWN: Final = 100
+_BAD_REQUEST: Final = 400
+_SERVER_ERROR: Final = 500
+_FAULT: Final[Mapping[str, str | int]] = {
+    "type": "about:blank",
+    "title": "Internal Server Error",
+    "status": _SERVER_ERROR,
+}
+
 log = get_logger("http")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_SERVER_ERROR: Final = 500
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpService:
@@ -29,19 +52,23 @@ class HttpService:
 
     def __init__(self, plane: Plane, app: web.Application, sockets: list[socket.socket]) -> None:
         self._plane = plane
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, lingering_time=0)
+        # A request whose client has gone is cancelled: what it was dialling is dialled for nobody.
+        self._runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True)
         self._sockets = sockets
         self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Begin to accept."""
         await self._runner.setup()
-        factory = self._runner.server
-        if factory is None:  # pragma: no cover -- for the type checker; set up just above
+        server = self._runner.server
+        if server is None:  # pragma: no cover -- for the type checker; set up just above
             raise RuntimeError
+        server.request_handler = _answer_once(server.request_handler)
+
+        make_protocol = partial(HttpProtocol, server, loop=self._plane.loop, **_PROTOCOL)
 
         def accept(sock: socket.socket, peer: str) -> None:
-            HeadReader(self._plane, sock, peer, factory)
+            HeadReader(self._plane, sock, peer, make_protocol)
 
         self._listener = Listener(self._plane.loop, self._sockets, accept)
 
@@ -52,57 +79,95 @@ class HttpService:
         await self._runner.cleanup()
 
 
-def make_application() -> web.Application:
-    """An application whose errors are problem documents and whose answers end their connection."""
-    return web.Application(middlewares=[_answer_once])
+class HttpProtocol(web.RequestHandler):
+    """aiohttp's side of a connection, with our answer where its parser, or a handler, gave up."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = _SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer instead of a handler, and log it; aiohttp calls it with 400 for what it cannot parse."""
+        if status == _BAD_REQUEST:
+            problem = (message or "").partition("\n")[0].rstrip(":")
+            return _sign(_refuse(request, Refusal(Reason.BAD_REQUEST, f"a malformed request: {problem[:_SHOWN]}")))
+        connection_id = _identify(request)
+        log.error(
+            "request_failed",
+            connection_id=connection_id,
+            peer=request.remote,
+            method=request.method,
+            path=request.path,
+            exc_info=exc or sys.exception(),
+        )
+        return _sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
 
 
-def answer_refusal(refusal: Refusal) -> web.Response:
+def answer_refusal(refusal: Refusal, connection_id: str) -> web.Response:
     """A refusal as aiohttp answers it."""
-    headers = {REASON: refusal.reason.value}
+    headers = {REASON: refusal.reason.value, CONNECTION_ID: connection_id}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
-    return web.json_response(
-        problem_document(refusal),
-        status=refusal.status,
-        headers=headers,
-        content_type="application/problem+json",
-    )
+    return _answer_problem(refusal.status, problem_document(refusal), headers)
 
 
-@web.middleware
-async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        _refuse_body(request)
-        response = await handler(request)
-    except Refusal as refusal:
-        response = answer_refusal(refusal)
-    except web.HTTPException as error:
-        response = _answer_http_error(request, error)
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("request_failed", peer=request.remote, method=request.method)
-        response = web.json_response(
-            {"type": "about:blank", "title": "Internal Server Error", "status": _SERVER_ERROR},
-            status=_SERVER_ERROR,
-            content_type="application/problem+json",
-        )
-    if not response.prepared:
-        response.force_close()
+def _answer_once(handle: Handle) -> Handle:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            _refuse_body(request)
+            response = await handle(request)
+        except Refusal as refusal:
+            response = _refuse(request, refusal)
+        except web.HTTPException as error:
+            response = _refuse_as(request, error)
+        return _sign(response)
+
+    return answer
+
+
+def _sign(response: web.StreamResponse) -> web.StreamResponse:
+    response.headers[hdrs.SERVER] = _SERVER
+    response.headers[hdrs.CONNECTION] = "close"
+    response.force_close()
     return response
 
 
-def _refuse_body(request: web.Request) -> None:
-    if request.body_exists:
+def _refuse_body(request: web.BaseRequest) -> None:
+    # Expect announces a body (RFC 9110 section 10.1.1); aiohttp would ask for it.
+    if request.body_exists or hdrs.EXPECT in request.headers:
         raise Refusal(Reason.BAD_REQUEST, "a request here has no body")
 
 
-def _answer_http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+def _refuse_as(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
     """What aiohttp's router refuses: unknown paths and wrong methods."""
     reason = Reason.NOT_FOUND if error.status == 404 else Reason.BAD_REQUEST
-    refusal = Refusal(reason, f"{error.reason}: {request.method} {request.path}", status=error.status)
-    response = answer_refusal(refusal)
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+    detail = f"{error.reason}: {request.method} {request.path[:_SHOWN]}"
+    response = _refuse(request, Refusal(reason, detail, status=error.status))
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
     return response
+
+
+def _refuse(request: web.BaseRequest, refusal: Refusal) -> web.Response:
+    connection_id = _identify(request)
+    log.warning(
+        "bad_request",
+        connection_id=connection_id,
+        peer=request.remote,
+        status=refusal.status,
+        detail=refusal.detail,
+    )
+    return answer_refusal(refusal, connection_id)
+
+
+def _identify(request: web.BaseRequest) -> str:
+    return parse_claims(request.headers).connection_id or new_connection_id()
+
+
+def _answer_problem(status: int, document: Mapping[str, str | int], headers: Mapping[str, str]) -> web.Response:
+    body = json.dumps(document).encode("ascii")
+    return web.Response(body=body, status=status, headers=headers, content_type=_PROBLEM_TYPE)

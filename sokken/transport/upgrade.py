@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, format_refusal, head_end, suspect_head
+from sokken.protocol.identity import CONNECTION_ID
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.telemetry.logs import get_logger
-from sokken.transport.channel import Channel
+from sokken.transport.channel import Channel, close_cleanly
+from sokken.transport.connections import new_connection_id
 from sokken.transport.leave import Leave
 from sokken.transport.plane import KIB, Plane
 
@@ -48,8 +50,7 @@ class HeadReader:
         if self._buffer:
             self._refuse(408, f"the request's head did not end within {HEAD_SECONDS:g} s")
         else:
-            self._release()
-            self._channel.close()
+            self._forget()
 
     def _on_readable(self) -> None:
         known = len(self._buffer)
@@ -59,23 +60,27 @@ class HeadReader:
         except BlockingIOError:
             return
         except OSError:
-            count = 0
-        if not count:  # a port scan, a probe of TCP, a browser's spare connection
-            log.debug("connection_without_request", peer=self._peer, bytes=known)
-            self._release()
-            self._channel.close()
+            self._forget()
             return
         self._buffer += view[:count]
+        if count:
+            self._decide(known)
+        elif known:
+            self._refuse(400, "the connection ended within the request's head")
+        else:
+            self._forget()
+
+    def _decide(self, known: int) -> None:
         end = head_end(self._buffer, known)
-        if 0 <= end <= MAX_HEAD_BYTES:
-            self._release()
-            self._hand_over(end)
-        elif problem := suspect_head(self._buffer):
+        if problem := suspect_head(self._buffer, known):
             self._refuse(400, problem)
+        elif 0 <= end <= MAX_HEAD_BYTES:
+            self._hand_over(end)
         elif len(self._buffer) > MAX_HEAD_BYTES:
             self._refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
 
     def _hand_over(self, end: int) -> None:
+        self._release()
         protocol = self._factory()
         transport = HttpTransport(self._plane, self._channel, self._peer, protocol, self._buffer[end:])
         protocol.connection_made(transport)
@@ -83,9 +88,16 @@ class HeadReader:
 
     def _refuse(self, status: int, detail: str) -> None:
         self._release()
-        log.warning("bad_request", peer=self._peer, status=status, problem=detail)
-        answer = format_refusal(Refusal(Reason.BAD_REQUEST, detail, status=status), {})
-        Leave(self._plane, self._channel, answer)
+        connection_id = new_connection_id()
+        log.warning("bad_request", connection_id=connection_id, peer=self._peer, status=status, detail=detail)
+        refusal = Refusal(Reason.BAD_REQUEST, detail, status=status)
+        Leave(self._plane, self._channel, format_refusal(refusal, {CONNECTION_ID: connection_id}))
+
+    def _forget(self) -> None:
+        """Close without a word: a port scan, a probe of TCP, a browser's spare connection."""
+        log.debug("connection_without_request", peer=self._peer)
+        self._release()
+        close_cleanly(self._channel)
 
     def _release(self) -> None:
         self._plane.wheel.forget(self)
