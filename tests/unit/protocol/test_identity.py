@@ -69,9 +69,7 @@ def test_later_ids_sort_later(unix_ms: int, one: bytes, two: bytes) -> None:
     assert format_uuid7(unix_ms, one) < format_uuid7(unix_ms + 1, two)
 
 
-@pytest.mark.parametrize(
-    ("unix_ms", "random"), [(-1, bytes(10)), (2**48, bytes(10)), (0, b""), (0, bytes(16))]
-)
+@pytest.mark.parametrize(("unix_ms", "random"), [(-1, bytes(10)), (2**48, bytes(10)), (0, b""), (0, bytes(16))])
 def test_what_does_not_fit_a_uuid_is_a_programming_error(unix_ms: int, random: bytes) -> None:
     with pytest.raises(ValueError, match="UUIDv7"):
         format_uuid7(unix_ms, random)
