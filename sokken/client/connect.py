@@ -104,11 +104,15 @@ class Connector:
         headers = {**self._claims, CONNECTION_ID: connection_id}
         loop = self._plane.loop
         deadline = loop.time() + self._settings.connect_timeout_seconds
+        full, failure = self._settings.attempt_timeout_seconds, None
         for attempt in itertools.count():
             remaining = deadline - loop.time()
             try:
                 return await self._attempt(lambda: self._upgrade(url, headers), remaining)
             except ConnectError as error:
+                if failure is not None and error.outcome == ConnectOutcome.CONNECT_TIMEOUT and remaining < full:
+                    raise failure from None  # this attempt was cut short: the one before says more
+                failure = error
                 remaining = deadline - loop.time()
                 uniform = random.random()  # noqa: S311 -- spreads retries, hides nothing
                 delay = next_delay(attempt, uniform, error.retry_after, remaining) if error.retry else None
@@ -138,7 +142,7 @@ class Connector:
         except ssl.SSLError as error:
             raise ConnectError(ConnectOutcome.SERVER_TLS, _explain_tls(error), retry=False) from None
         except OSError as error:
-            detail = f"the connection to the server was lost: {error.strerror or error}".lower()
+            detail = f"the connection to the server was lost: {(error.strerror or '').lower() or error}"
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
     async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str]) -> Opened:
@@ -182,11 +186,19 @@ def _refused(answer: Answer, body: bytes) -> ConnectError:
     return ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry, retry_after=retry_after)
 
 
+_OTHER_NAME: Final = "; the URL must name the server as its certificate does"
+_OTHER_AUTHORITY: Final = "; SOKKEN_CA_FILE names other authorities"
+_CERTIFICATE_ADVICE: Final = {
+    **dict.fromkeys((2, 18, 19, 20, 21), _OTHER_AUTHORITY),  # X509_V_ERR_*: no issuer, self-signed
+    **dict.fromkeys((62, 64), _OTHER_NAME),  # host name mismatch, IP address mismatch
+}
+"""By the failure's number in OpenSSL (x509_vfy.h)."""
+
+
 def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the server's certificate is not accepted: {error.verify_message}; SOKKEN_CA_FILE names other authorities"
-        )
+        advice = _CERTIFICATE_ADVICE.get(error.verify_code, "")
+        return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}{advice}"
     if error.reason == "WRONG_VERSION_NUMBER":
         return "the server does not speak TLS there: is ws:// meant instead of wss://?"
     return f"TLS with the server failed: {(error.reason or str(error)).lower().replace('_', ' ')}"

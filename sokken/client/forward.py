@@ -33,30 +33,35 @@ class ForwardSettings(Protocol):
 
 
 class Forwarder:
-    """Tunnels the connections of all forwards of a client."""
+    """Tunnels the connections of one forward."""
 
     def __init__(
         self,
+        forward: Forward,
         plane: Plane,
         settings: ForwardSettings,
         connector: Connector,
         connections: Connections,
         tasks: asyncio.TaskGroup,
     ) -> None:
+        self._url = forward.url
+        self._target = forward.url.target
+        self._labels = {"forward": forward.name, "server": str(forward.url)}
         self._plane = plane
         self._settings = settings
         self._connector = connector
         self._connections = connections
         self._tasks = tasks
 
-    def accept(self, forward: Forward, local: socket.socket, peer: str) -> None:
+    def accept(self, local: socket.socket, peer: str) -> None:
         """Take an application's connection, or reset it when there are too many."""
         connection = Connection(
+            self._connections,
             new_connection_id(),
             self._settings.client_id,
             peer,
-            forward.url.target,
-            labels={"forward": forward.name, "server": str(forward.url)},
+            self._target,
+            self._labels,
             is_up_outward=True,
         )
         if self._connections.is_full:
@@ -65,11 +70,11 @@ class Forwarder:
             )
             return
         self._connections.admit(connection)
-        connection.give_up = self._tasks.create_task(self._tunnel(forward, connection, local)).cancel
+        connection.give_up = self._tasks.create_task(self._tunnel(connection, local)).cancel
 
-    async def _tunnel(self, forward: Forward, connection: Connection, local: socket.socket) -> None:
+    async def _tunnel(self, connection: Connection, local: socket.socket) -> None:
         try:
-            opened = await self._connect(forward, connection, local)
+            opened = await self._connect(connection, local)
         except ConnectError as error:
             self._give_up(connection, local, error.outcome, error.detail)
         except asyncio.CancelledError:
@@ -82,13 +87,13 @@ class Forwarder:
         else:
             self._relay(connection, local, opened)
 
-    async def _connect(self, forward: Forward, connection: Connection, local: socket.socket) -> Opened:
+    async def _connect(self, connection: Connection, local: socket.socket) -> Opened:
         """Connect while the application waits; only its reset gives up early, its end of writing does not."""
         try:
             async with asyncio.timeout(None) as patience:
                 # A reset ends the patience at once: a time-out, because a cancellation could be anybody's.
                 self._plane.resets.add(local, lambda: patience.reschedule(self._plane.loop.time()))
-                return await self._connector.open(forward.url, connection.id)
+                return await self._connector.open(self._url, connection.id)
         except TimeoutError:
             detail = "the application reset its connection while it waited"
             raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
@@ -103,7 +108,7 @@ class Forwarder:
             original=opened.subprotocol == SUBPROTOCOL_V1,
             half_closed_seconds=self._settings.half_closed_timeout_seconds,
             spread=random.random(),  # noqa: S311 -- spreads pings, hides nothing
-            on_end=lambda _: self._connections.close(connection),
+            owner=connection,
         )
         self._connections.open(connection, relay)
         relay.start(opened.tail)

@@ -6,7 +6,6 @@ It listens before most of its modules are loaded: a connection that comes meanwh
 import asyncio
 import socket
 from collections.abc import Sequence
-from functools import partial
 
 from sokken import __version__
 from sokken.settings import ClientSettings, UnknownSetting
@@ -66,9 +65,8 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
     add_health_routes(app, connections, not_ready)
     http = HttpService(plane, app, api_sockets)
     async with asyncio.TaskGroup() as tasks:
-        forwarder = Forwarder(plane, settings, connector, connections, tasks)
         listeners = [
-            Listener(loop, sockets, partial(forwarder.accept, forward))
+            Listener(loop, sockets, Forwarder(forward, plane, settings, connector, connections, tasks).accept)
             for forward, sockets in zip(settings.forwards, bound, strict=True)
         ]
         await http.start()

@@ -57,7 +57,7 @@ Action = Step | Notify | SendClose | Abort
 _FROM_ABORT = {Outcome.LOCAL_RESET.value: Outcome.PEER_RESET}  # what is local over there is the peer here
 _FROM_ABORT |= {outcome.value: outcome for outcome in Outcome if outcome is not Outcome.LOCAL_RESET}
 del _FROM_ABORT[Outcome.COMPLETED.value]
-_FROM_CLOSE = {
+_FROM_CLOSE: dict[int, Outcome] = {
     Code.GOING_AWAY: Outcome.DRAIN_DEADLINE,
     Code.PROTOCOL_ERROR: Outcome.PROTOCOL_ERROR,
     Code.UNSUPPORTED: Outcome.PROTOCOL_ERROR,
@@ -71,7 +71,8 @@ _FROM_CLOSE = {
 class Session:
     """One tunnel that is open. ``half_close`` is whether the subprotocol can say ``eof`` (``sokken.v2``).
 
-    ``outcome`` is set once, when it is decided how the connection ends; ``close_code`` is the first Close code
+    ``outcome`` is set when it is decided how the connection ends (and again only if a completed end is never
+    confirmed by the peer); ``close_code`` is the first Close code
     that either end sent, ``detail`` a sentence for the log where there is one.
     """
 
@@ -155,6 +156,8 @@ class Session:
     def notice(self, text: str) -> list[Action]:
         """A TEXT message has come; unknown verbs are ignored, for peers newer than this one."""
         verb, _, argument = text.partition(" ")
+        if verb == "abort":
+            self._doubt(_FROM_ABORT.get(argument, Outcome.PEER_RESET))
         if self._close_sent or self._close_answered or self.outcome is not None:
             return []
         if verb == EOF:
@@ -176,6 +179,7 @@ class Session:
         """The peer broke the protocol."""
         if self._close_sent or self.outcome is not None:
             # Nothing is owed to it any more, and nothing it says now counts.
+            self._doubt(Outcome.PROTOCOL_ERROR)
             self._close_answered = True
             return self._part()
         self.detail = detail
@@ -183,6 +187,9 @@ class Session:
 
     def close_received(self, close: Close) -> list[Action]:
         """The peer's Close has come: nothing follows it."""
+        outcome = _FROM_CLOSE.get(close.code, Outcome.PEER_LOST)
+        if close.code != Code.NORMAL:
+            self._doubt(outcome)
         self._close_answered = True
         if self.close_code is None:
             self.close_code = close.code
@@ -194,16 +201,16 @@ class Session:
         if self._local_ended and self._peer_ended and close.code == Code.NORMAL:
             return []  # the answer goes out when everything is delivered
         self.detail = close.reason
-        outcome = _FROM_CLOSE.get(Code(close.code), Outcome.PEER_LOST) if close.code in _CODES else None
-        return self._break(outcome or Outcome.PEER_LOST, SendClose(close.code, ""), Step.LEAVE_PEER)
+        return self._break(outcome, SendClose(close.code, ""), Step.LEAVE_PEER)
 
     def peer_lost(self) -> list[Action]:
         """The peer's TCP connection has ended, cleanly or not."""
-        self._close_answered = True
+        self._doubt(Outcome.PEER_LOST)
+        was_answered, self._close_answered = self._close_answered, True
         if self._close_sent:
             return self._part()
-        if self._local_ended and self._peer_ended:
-            return []  # all its bytes are here; they are still delivered
+        if was_answered and self.outcome is None:
+            return []  # its Close had come: it has all that was sent, and what it sent is still delivered
         return self._break(Outcome.PEER_LOST, None, Step.RESET_PEER)
 
     # What this end decides
@@ -245,10 +252,19 @@ class Session:
         self._peer_left = True
         return [Step.LEAVE_PEER]
 
+    def _doubt(self, outcome: Outcome) -> None:
+        """The peer never confirmed with its Close what was sent to it: an end like that is not called complete.
+
+        An original may close without a word; it can't be told from one that has everything.
+        """
+        if self._half_close and self.outcome is Outcome.COMPLETED and not self._close_answered:
+            self.outcome = outcome
+
     def _break(self, outcome: Outcome, farewell: SendClose | Abort | None, *steps: Step) -> list[Action]:
         """End both sides at once; whatever came first decides the outcome."""
         if self.outcome is not None:
             if self._close_sent:
+                self._doubt(outcome)
                 self._close_answered = True
                 return self._part()
             return []
@@ -272,6 +288,3 @@ class Session:
         self._close_sent = True
         if self.close_code is None:
             self.close_code = code
-
-
-_CODES = frozenset(int(code) for code in Code)

@@ -11,7 +11,7 @@ class Admission:
     """The allowed targets and the limit on connections."""
 
     def __init__(self, targets: Iterable[Address], connections: Connections) -> None:
-        self._targets = frozenset(targets)
+        self._targets = {target: target for target in targets}
         self._connections = connections
 
     def __repr__(self) -> str:
@@ -27,11 +27,12 @@ class Admission:
             target = parse_target(asked)
         except AddressError as error:
             raise Refusal(Reason.BAD_REQUEST, f"the path names no target: {error}") from None
-        if target not in self._targets:
+        allowed = self._targets.get(target)
+        if allowed is None:
             raise Refusal(Reason.FORBIDDEN_TARGET, f"{target} is not an allowed target of this server")
         if self._connections.is_draining:
             raise Refusal(Reason.DRAINING, "this server is draining; try again")
         if self._connections.is_full:
             limit = self._connections.limit
             raise Refusal(Reason.SERVER_FULL, f"this server has all the {limit} connections that it may have")
-        return target
+        return allowed

@@ -7,10 +7,11 @@ connection began and ended.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from sokken.protocol.address import Address
 from sokken.protocol.identity import format_uuid7
 from sokken.telemetry.logs import get_logger
 from sokken.transport.relay import Relay
@@ -29,14 +30,16 @@ def new_connection_id() -> str:
 class Connection:
     """One tunnelled connection, from its admission on. ``up`` is toward the target, at both ends.
 
-    ``peer`` is who connected here, ``labels`` what else the log says of it (forward, server, tunnel …).
+    ``peer`` is who connected here, ``labels`` what else the log says of it (forward, server, tunnel …); many
+    connections share one such mapping.
     """
 
+    connections: "Connections"
     id: str
     client_id: str | None
     peer: str
-    target: str | None
-    labels: dict[str, str | None] = field(default_factory=dict)
+    target: Address | str | None
+    labels: Mapping[str, str]
     is_up_outward: bool = False
     admitted_at: float = field(default_factory=time.monotonic)
     opened_at: float | None = None
@@ -57,6 +60,10 @@ class Connection:
         if self.relay is None:
             return 0
         return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
+
+    def ended(self) -> None:
+        """Called by its relay."""
+        self.connections.close(self)
 
     def describe(self) -> dict[str, object]:
         """What every log line about it carries."""

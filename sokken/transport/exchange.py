@@ -9,11 +9,13 @@ import contextlib
 from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
-from sokken.transport.channel import Channel, wait_ready
+from sokken.transport.channel import Channel, TlsChannel, wait_ready
 from sokken.transport.plane import Plane
 
 BODY_SECONDS: Final = 1.0
 MAX_BODY_BYTES: Final = 16384
+_SWITCHING: Final = 101
+_OK: Final = 200
 
 
 async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answer, bytes]:
@@ -29,7 +31,8 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
             raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
         more = await _receive(plane, channel, MAX_HEAD_BYTES)
         if not more:
-            raise ConnectionResetError("the connection ended before there was an answer")
+            advice = "" if isinstance(channel, TlsChannel) else "; if it expects TLS, use wss://"
+            raise ConnectionResetError(f"it ended before there was an answer{advice}")
         buffer += more
     return parse_answer(buffer[:end]), buffer[end:]
 
@@ -37,13 +40,27 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
 async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes) -> bytes:
     """What comes of a refusal's body within a second: it only explains, so less will do."""
     length = answer.headers.get("content-length", "")
-    size = min(int(length) if length.isdecimal() else MAX_BODY_BYTES, MAX_BODY_BYTES)
+    is_small = length.isascii() and length.isdecimal() and len(length) <= len(str(MAX_BODY_BYTES))
+    size = min(int(length), MAX_BODY_BYTES) if is_small else MAX_BODY_BYTES
     body = start
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(BODY_SECONDS):
             while len(body) < size and (more := await _receive(plane, channel, size - len(body))):
                 body += more
     return body[:size]
+
+
+async def _receive_head(plane: Plane, channel: Channel, buffer: bytes) -> tuple[bytes, bytes]:
+    known = 0
+    while (end := head_end(buffer, known)) < 0:
+        known = len(buffer)
+        if known > MAX_HEAD_BYTES:
+            raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
+        more = await _receive(plane, channel, MAX_HEAD_BYTES)
+        if not more:
+            raise ConnectionResetError("the connection ended before there was an answer")
+        buffer += more
+    return buffer[:end], buffer[end:]
 
 
 async def _send(plane: Plane, channel: Channel, data: bytes) -> None:

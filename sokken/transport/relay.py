@@ -8,7 +8,7 @@ ends is decided in protocol/session.py alone; this module carries it out.
 
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from sokken.protocol.frames import (
     Close,
@@ -40,8 +40,15 @@ CROWD: Final = 64
 """Frames in one read that make the next reads small."""
 
 
+class Owner(Protocol):
+    """Whose connection it is."""
+
+    def ended(self) -> None:
+        """Both sockets are closed."""
+
+
 class Relay:
-    """One open tunnel. ``on_end`` is called once, when both sockets are closed; ``session`` then has the outcome.
+    """One open tunnel. ``owner`` is told once, when both sockets are closed; ``session`` then has the outcome.
 
     ``bytes_out`` counts payload from the local side to the peer, ``bytes_in`` the other way.
     """
@@ -57,8 +64,8 @@ class Relay:
         "_local_eof",
         "_moved",
         "_moved_at",
-        "_on_end",
         "_open",
+        "_owner",
         "_peer",
         "_plane",
         "_pong",
@@ -78,14 +85,14 @@ class Relay:
         original: bool,
         half_closed_seconds: float,
         spread: float,
-        on_end: Callable[["Relay"], None],
+        owner: Owner,
     ) -> None:
         """``original``: the subprotocol is `sokken`. ``spread`` in 0..1 places the pings (protocol/liveness.py)."""
         self._plane = plane
         self._local = Side(plane, local)
         self._peer = Side(plane, peer)
         self._open = 2  # sockets that are not closed yet
-        self._on_end: Callable[[Relay], None] | None = on_end
+        self._owner: Owner | None = owner
         self._half_closed_seconds = half_closed_seconds
         self._decoder = Decoder(masked=not plane.masks, notices=not original, apply_mask=plane.mask)
         self._liveness = Liveness(original, spread)
@@ -405,10 +412,10 @@ class Relay:
     def _settle(self) -> None:
         """One socket is closed; when both are, the connection has ended."""
         self._open -= 1
-        if self._open == 0 and self._on_end is not None:
-            on_end, self._on_end = self._on_end, None
+        if self._open == 0 and self._owner is not None:
+            owner, self._owner = self._owner, None
             self._plane.wheel.forget(self)
-            on_end(self)
+            owner.ended()
 
     # Errors
 
@@ -480,7 +487,7 @@ class Relay:
         if self.session.may_send:
             self._look_after(now)
         elif now >= self._close_deadline():
-            self._perform(self.session.peer_lost())
+            self._perform(self.session.peer_silent())
         if self._peer.is_open:
             self._plan(now)
 
