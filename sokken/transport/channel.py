@@ -73,6 +73,10 @@ class TlsChannel(ssl.SSLSocket):
                 if not count:
                     raise BlockingIOError from None
                 break
+            except OSError:
+                if not count:
+                    raise
+                break  # what came before a reset is read first, as on a plain socket; then it is met again
             if not received:
                 break
             count += received

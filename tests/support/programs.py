@@ -64,7 +64,8 @@ class Program:
                     return found[count - 1]
                 left = deadline - time.monotonic()
                 if left <= 0 or self._ended:
-                    raise AssertionError(f"{event} {fields} was not logged {count} times: {self.lines} {self.noise}")
+                    last = self.lines[-20:]
+                    raise AssertionError(f"{event} {fields} was not logged {count} times: … {last} {self.noise}")
                 self._changed.wait(left)
 
     def signal(self, number: int) -> None:
