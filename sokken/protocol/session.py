@@ -25,7 +25,7 @@ class Step(Enum):
     RESET_LOCAL = auto()
     """Drop what is held and reset: the other end must be able to tell a cut from an end."""
     LEAVE_PEER = auto()
-    """Flush, shut down writing, drop what still comes, close."""
+    """Flush, drop what still comes, close."""
     RESET_PEER = auto()
     """The peer can't be told anything: reset its TCP connection."""
 
@@ -126,6 +126,11 @@ class Session:
     def may_send(self) -> bool:
         """Whether frames may still be sent (nothing follows a Close, RFC 6455 section 5.5.1)."""
         return not self._close_sent
+
+    @property
+    def has_parted(self) -> bool:
+        """Whether Close has gone both ways: nothing more can come, and nothing is owed."""
+        return self._close_sent and self._close_answered
 
     # What the local side does
 
@@ -247,7 +252,7 @@ class Session:
 
     def _part(self) -> list[Action]:
         """Leave the peer once Close has gone both ways, unless the local side is still being served."""
-        if self._peer_left or self.outcome is None or not (self._close_sent and self._close_answered):
+        if self._peer_left or self.outcome is None or not self.has_parted:
             return []
         self._peer_left = True
         return [Step.LEAVE_PEER]

@@ -100,16 +100,9 @@ class Listener:
                     self._pause(error)
                     return False
                 continue  # that one connection has gone before it was taken (accept(2), "Error handling")
-            self._admit(sock, address)
+            sock.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+            self._on_accept(sock, format_peer(address))
         return True
-
-    def _admit(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        try:
-            prepare(sock)
-        except OSError:  # gone meanwhile
-            sock.close()
-            return
-        self._on_accept(sock, format_peer(address))
 
     def _pause(self, error: OSError) -> None:
         """Wait for descriptors: connections stay in the accept queue, and nothing spins."""
@@ -151,7 +144,7 @@ def _listening(family: int, where: tuple[object, ...], *, both: bool = False) ->
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
-        sock.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+        prepare(sock)  # what is accepted inherits it
         sock.bind(where)
         sock.listen(BACKLOG)
     except BaseException:

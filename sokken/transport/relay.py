@@ -349,16 +349,24 @@ class Relay:
     # Steps of the session
 
     def _perform(self, actions: list[Action]) -> None:
+        frames = b""  # several go out together: an `eof` is often followed by the Close
         for action in actions:
             match action:
                 case Notify(text):
-                    self._send_peer(encode_frame(Opcode.TEXT, text.encode(), self._key()))
+                    frames += encode_frame(Opcode.TEXT, text.encode(), self._key())
                 case SendClose(code, reason):
-                    self._send_peer(encode_close(code, reason, self._key()))
+                    frames += encode_close(code, reason, self._key())
+                case Step.CLOSE_LOCAL:
+                    self._close_local()
                 case Abort(outcome):
                     self._abort_peer(outcome)
                 case Step():
+                    if frames:
+                        self._send_peer(frames)
+                        frames = b""
                     _STEPS[action](self)
+        if frames:
+            self._send_peer(frames)
         self._steer()
         if actions and not self.session.may_send:
             self._plan(self._plane.wheel.now)
@@ -367,11 +375,12 @@ class Relay:
         self._is_finishing = self._local.is_holding
         if self._is_finishing or not self._local.is_open:
             return
-        try:
-            self._local.channel.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._perform(self.session.local_lost())
-            return
+        if not self._local_eof:  # else it is about to be closed, which says the same
+            try:
+                self._local.channel.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._perform(self.session.local_lost())
+                return
         self._perform(self.session.delivered())
 
     def _close_local(self) -> None:
@@ -396,8 +405,13 @@ class Relay:
         self._leave_peer()
 
     def _leave_peer(self) -> None:
-        if self._peer.is_open:
-            held = self._peer.held
+        if not self._peer.is_open:
+            return
+        held = self._peer.held
+        if self.session.has_parted and not held:
+            close_cleanly(self._peer.detach())
+            self._settle()
+        else:
             Leave(self._plane, self._peer.detach(), held, self._settle)
 
     def _drop_peer(self) -> None:
@@ -525,8 +539,9 @@ class Relay:
         )
 
     def _direction_ended(self) -> None:
-        self._moved_at = self._plane.wheel.now
-        self._plan(self._moved_at)
+        if self.session.is_half_closed:
+            self._moved_at = self._plane.wheel.now
+            self._plan(self._moved_at)
 
     def _plan(self, now: float) -> None:
         """Ask to be woken when something may be due."""
@@ -543,7 +558,6 @@ class Relay:
 
 _STEPS: Final[dict[Step, Callable[[Relay], None]]] = {
     Step.FINISH_LOCAL: Relay._finish_local,  # noqa: SLF001 -- a table of its own methods
-    Step.CLOSE_LOCAL: Relay._close_local,  # noqa: SLF001
     Step.RESET_LOCAL: Relay._drop_local,  # noqa: SLF001
     Step.LEAVE_PEER: Relay._leave_peer,  # noqa: SLF001
     Step.RESET_PEER: Relay._drop_peer,  # noqa: SLF001

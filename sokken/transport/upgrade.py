@@ -30,7 +30,7 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 class HeadReader:
     """Reads one request's head from a channel, then passes both on as an ``HttpTransport``."""
 
-    __slots__ = ("_buffer", "_channel", "_factory", "_peer", "_plane", "due")
+    __slots__ = ("_buffer", "_channel", "_factory", "_is_done", "_is_waiting", "_peer", "_plane", "due")
 
     def __init__(self, plane: Plane, channel: Channel, peer: str, factory: ProtocolFactory) -> None:
         self._plane = plane
@@ -39,8 +39,12 @@ class HeadReader:
         self._factory = factory
         self._buffer = b""
         self.due = 0
-        plane.wheel.wake(self, plane.wheel.refresh() + HEAD_SECONDS)
-        plane.loop.add_reader(channel.fileno(), self._on_readable)
+        self._is_done = self._is_waiting = False
+        self._on_readable()  # it is often here already
+        if not self._is_done:
+            self._is_waiting = True
+            plane.wheel.wake(self, plane.wheel.refresh() + HEAD_SECONDS)
+            plane.loop.add_reader(channel.fileno(), self._on_readable)
 
     def __repr__(self) -> str:
         return f"<HeadReader {self._peer} {len(self._buffer)} bytes>"
@@ -53,24 +57,32 @@ class HeadReader:
             self._forget()
 
     def _on_readable(self) -> None:
+        # Up to where it would block: uvloop tells of a reset behind some bytes once, together with these.
+        while self._read_some():
+            pass
+
+    def _read_some(self) -> bool:
+        """Whether there may be more to read."""
         known = len(self._buffer)
         view = self._plane.inbound_view[: MAX_HEAD_BYTES + 1 - known]
         try:
             count = self._channel.recv_into(view)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self._forget()
-            return
+            return False
         self._buffer += view[:count]
         if count:
-            self._decide(known)
-        elif known:
+            return not self._decide(known)
+        if known:
             self._refuse(400, "the connection ended within the request's head")
         else:
             self._forget()
+        return False
 
-    def _decide(self, known: int) -> None:
+    def _decide(self, known: int) -> bool:
+        """Whether what was read decides what becomes of the connection."""
         end = head_end(self._buffer, known)
         if problem := suspect_head(self._buffer, known):
             self._refuse(400, problem)
@@ -78,6 +90,9 @@ class HeadReader:
             self._hand_over(end)
         elif len(self._buffer) > MAX_HEAD_BYTES:
             self._refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
+        else:
+            return False
+        return True
 
     def _hand_over(self, end: int) -> None:
         self._release()
@@ -100,8 +115,10 @@ class HeadReader:
         close_cleanly(self._channel)
 
     def _release(self) -> None:
-        self._plane.wheel.forget(self)
-        self._plane.loop.remove_reader(self._channel.fileno())
+        self._is_done = True
+        if self._is_waiting:
+            self._plane.wheel.forget(self)
+            self._plane.loop.remove_reader(self._channel.fileno())
 
 
 class HttpTransport(asyncio.Transport):
