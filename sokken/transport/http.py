@@ -101,7 +101,7 @@ class HttpProtocol(web.RequestHandler):
             connection_id=connection_id,
             peer=request.remote,
             method=request.method,
-            path=request.path,
+            path=request.raw_path,
             exc_info=exc or sys.exception(),
         )
         return _sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
@@ -145,7 +145,7 @@ def _refuse_body(request: web.BaseRequest) -> None:
 def _refuse_as(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
     """What aiohttp's router refuses: unknown paths and wrong methods."""
     reason = Reason.NOT_FOUND if error.status == 404 else Reason.BAD_REQUEST
-    detail = f"{error.reason}: {request.method} {request.path[:_SHOWN]}"
+    detail = f"{error.reason}: {request.method} {request.raw_path[:_SHOWN]}"
     response = _refuse(request, Refusal(reason, detail, status=error.status))
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
