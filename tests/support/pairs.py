@@ -11,10 +11,11 @@ Where = tuple[str, int]
 
 @dataclass
 class Pair:
-    """``entries`` says, for each target's name, where the client listens for it."""
+    """``targets`` says where each target is, by name, and ``entries`` where the client listens for it."""
 
     server: Server
     client: Client
+    targets: Mapping[str, Where]
     entries: dict[str, Where]
 
 
@@ -29,4 +30,4 @@ def pair(
     with server(*targets.values(), env=env) as far, proxy(far.api) as through:
         urls = [far.url(target, through, scheme) for target in targets.values()]
         with client(*urls, env=env) as near:
-            yield Pair(far, near, dict(zip(targets, near.entries, strict=True)))
+            yield Pair(far, near, targets, dict(zip(targets, near.entries, strict=True)))
