@@ -28,7 +28,6 @@ PAYLOAD_AT: Final = 240
 a page, 256 bytes into a page (copies between buffers a few bytes apart modulo 4096 are slow on some processors)."""
 SLOT_BYTES: Final = 32768
 """The largest message that an original takes."""
-SLOTS: Final = QUANTUM // SLOT_BYTES
 SLOT_HEADER: Final = 4
 
 
@@ -48,6 +47,7 @@ class Plane:
         "outbound_view",
         "parked",
         "resets",
+        "slot_bytes",
         "slot_views",
         "slots_at",
         "wheel",
@@ -70,13 +70,15 @@ class Plane:
         self.resets = ResetWatch(loop)
         self.parked = 0
         self.interactive = 0
-        stride = SLOT_BYTES + SLOT_HEADER + 4 * masks
-        self.outbound = bytearray(PAYLOAD_AT + SLOTS * stride)
+        self.slot_bytes = min(self.message_bytes, SLOT_BYTES)
+        slots = QUANTUM // self.slot_bytes
+        stride = self.slot_bytes + SLOT_HEADER + 4 * masks
+        self.outbound = bytearray(PAYLOAD_AT + slots * stride)
         self.outbound_view = memoryview(self.outbound)
         self.inbound = bytearray(PAYLOAD_AT + QUANTUM)
         self.inbound_view = memoryview(self.inbound)
-        self.slots_at = [PAYLOAD_AT + slot * stride for slot in range(SLOTS)]
-        self.slot_views = [self.outbound_view[at : at + SLOT_BYTES] for at in self.slots_at]
+        self.slots_at = [PAYLOAD_AT + slot * stride for slot in range(slots)]
+        self.slot_views = [self.outbound_view[at : at + self.slot_bytes] for at in self.slots_at]
 
     def __repr__(self) -> str:
         return f"<Plane parked={self.parked} interactive={self.interactive} {self.wheel!r} {self.resets!r}>"

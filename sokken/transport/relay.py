@@ -30,7 +30,7 @@ from sokken.protocol.outcomes import Outcome
 from sokken.protocol.session import GOAWAY, Abort, Action, Notify, SendClose, Session, Step
 from sokken.transport.channel import Channel, TlsChannel, close_cleanly
 from sokken.transport.leave import Leave
-from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, SLOT_BYTES, Plane
+from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, Plane
 from sokken.transport.side import Side
 from sokken.transport.timers import TICK_SECONDS
 
@@ -171,13 +171,13 @@ class Relay:
     def _read_slots(self) -> None:
         """One read becomes messages of at most 32 KiB, side by side in the buffer (`sokken`)."""
         plane = self._plane
-        slots = max(1, plane.quantum() // SLOT_BYTES)
+        slots = max(1, plane.quantum() // plane.slot_bytes)
         count = self._receive_local(plane.slot_views[:slots])
         if not count:
             return
         start = stop = 0
         for at in plane.slots_at[:slots]:
-            size = min(count, SLOT_BYTES)
+            size = min(count, plane.slot_bytes)
             if not size:
                 break
             key = plane.keys() if plane.masks else None
