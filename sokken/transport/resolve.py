@@ -5,18 +5,18 @@ run on threads of their own, so that a slow resolver delays nothing else and a h
 """
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Found = tuple[int, int, int, str, SocketAddress]
 """One answer of getaddrinfo(3): family, type, protocol, canonical name, socket address."""
 
-_THREADS: Final = 16
 _LookUp = Callable[[str, int], Sequence[Found]]
+_Answer = Sequence[Found] | Exception
 
 
 def look_up(host: str, port: int) -> Sequence[Found]:
@@ -39,8 +39,7 @@ class Resolver:
     def __init__(self, loop: asyncio.AbstractEventLoop, look_up: _LookUp = look_up) -> None:
         self._loop = loop
         self._look_up = look_up
-        self._in_flight: dict[tuple[str, int], asyncio.Future[Sequence[Found]]] = {}
-        self._threads = asyncio.Semaphore(_THREADS)
+        self._in_flight: dict[tuple[str, int], asyncio.Future[_Answer]] = {}
 
     def __repr__(self) -> str:
         return f"<Resolver in_flight={len(self._in_flight)}>"
@@ -50,42 +49,30 @@ class Resolver:
         if literal := read_literal(host, port):
             return literal
         key = host, port
-        answer = self._in_flight.get(key)
-        if answer is None:
-            async with self._threads:
-                answer = self._in_flight.get(key) or self._begin(key)
         # Shielded: whoever asked first may give up, the others still wait for the same answer.
-        return await asyncio.shield(answer)
-
-    def _begin(self, key: tuple[str, int]) -> asyncio.Future[Sequence[Found]]:
-        answer: asyncio.Future[Sequence[Found]] = self._loop.create_future()
-        self._in_flight[key] = answer
-        answer.add_done_callback(lambda done: self._forget(key, done))
-        # A daemon: an executor's threads are joined at exit, and a resolver may hang for minutes.
-        threading.Thread(target=self._work, args=(key, answer), name=f"resolve {key[0]}", daemon=True).start()
+        answer = await asyncio.shield(self._in_flight.get(key) or self._begin(key))
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
-    def _work(self, key: tuple[str, int], answer: asyncio.Future[Sequence[Found]]) -> None:
-        found: Sequence[Found] | OSError
+    def _begin(self, key: tuple[str, int]) -> asyncio.Future[_Answer]:
+        answer: asyncio.Future[_Answer] = self._loop.create_future()
+        # A thread a name, not a pool: names come from the settings, so they are few, and one that hangs holds up no
+        # other. A daemon: the exit does not wait for it.
+        threading.Thread(target=self._work, args=(key,), name=f"resolve {key[0]}", daemon=True).start()
+        self._in_flight[key] = answer
+        return answer
+
+    def _work(self, key: tuple[str, int]) -> None:
+        answer: _Answer
         try:
-            found = self._look_up(*key)
-        except (OSError, UnicodeError) as error:
-            found = error if isinstance(error, OSError) else OSError(str(error))
-        try:
-            self._loop.call_soon_threadsafe(_settle, answer, found)
-        except RuntimeError:  # the loop was closed meanwhile: nobody waits
-            return
+            answer = self._look_up(*key)
+        except UnicodeError as error:  # no name by RFC 5890
+            answer = OSError(str(error))
+        except Exception as error:  # noqa: BLE001 -- it is raised where it was asked for
+            answer = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            self._loop.call_soon_threadsafe(self._settle, key, answer)
 
-    def _forget(self, key: tuple[str, int], answer: asyncio.Future[Sequence[Found]]) -> None:
-        del self._in_flight[key]
-        if not answer.cancelled():
-            answer.exception()  # seen, even if everybody who asked has given up
-
-
-def _settle(answer: asyncio.Future[Sequence[Found]], found: Sequence[Found] | OSError) -> None:
-    if answer.done():
-        return
-    if isinstance(found, OSError):
-        answer.set_exception(found)
-    else:
-        answer.set_result(found)
+    def _settle(self, key: tuple[str, int], answer: _Answer) -> None:
+        self._in_flight.pop(key).set_result(answer)

@@ -69,8 +69,9 @@ class Wheel:
         self._next = max(self._next, last)
         for tick in due:
             for entry in self._buckets.pop(tick, ()):
-                entry.due = 0
-                self._wake(entry)
+                if entry.due == tick:  # else another entry's turn has changed that
+                    entry.due = 0
+                    self._wake(entry)
 
     def _wake(self, entry: Timed) -> None:
         try:

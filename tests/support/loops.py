@@ -1,0 +1,74 @@
+"""Event loops in the test's own process, for the parts that live on one; and connected sockets for them."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import uvloop
+
+from sokken.transport.channel import prepare
+from sokken.transport.plane import Plane
+from tests.support.targets import PATIENCE
+
+T = TypeVar("T")
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def run(main: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
+    """Run ``main`` on a new loop, in bounded time; nothing may fail behind its back, and no task may be left."""
+    failures: list[dict[str, Any]] = []
+
+    async def bounded() -> T:
+        async with asyncio.timeout(PATIENCE):
+            result = await main
+        await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left
+        return result
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: failures.append(context))
+        result = runner.run(bounded())
+    assert failures == []
+    return result
+
+
+@asynccontextmanager
+async def planes(*, masks: bool = False, clock: Callable[[], float] | None = None) -> AsyncIterator[Plane]:
+    """The running loop's. With a ``clock`` nothing is due before ``plane.wheel.advance()``."""
+    plane = Plane(asyncio.get_running_loop(), masks=masks, clock=clock)
+    try:
+        yield plane
+    finally:
+        plane.close()
+
+
+async def soon(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What ``condition`` gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{condition} did not become true within {seconds:g} s"
+        await asyncio.sleep(0.005)
+    return result
+
+
+@contextmanager
+def tcp_pair(*, small: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection: one for the test, with a time-out, and one prepared for a relay.
+
+    ``small``: little fits between them.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as ours:
+        if small:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        ours.settimeout(PATIENCE)
+        ours.connect(listener.getsockname())
+        theirs, _ = listener.accept()
+        with theirs:
+            prepare(theirs)
+            yield ours, theirs
