@@ -111,8 +111,13 @@ def upload(tmp_path):
     return file
 
 
-def curl(*arguments, **options):
-    return succeed(installed("curl"), "--disable", "--silent", "--show-error", "--fail", *arguments, **options)
+def command():
+    """curl as it is without the machine's configuration."""
+    return (installed("curl"), "--disable", "--noproxy", "*", "--silent", "--show-error")
+
+
+def curl(*arguments):
+    return succeed(*command(), "--fail", *arguments)
 
 
 def test_upload(url, upload):
@@ -150,7 +155,7 @@ def test_requests_share_a_connection(url, tunnels):
 def test_a_target_that_refuses_is_told_at_once(tunnels):
     host, port = tunnels.entries["nobody"]
     began = time.monotonic()
-    done = run(installed("curl"), "--disable", "--silent", "--show-error", f"http://{host}:{port}/")
+    done = run(*command(), f"http://{host}:{port}/")
     assert time.monotonic() - began < 5  # the client's budget for servers that may come back is 30 s
     assert done.returncode == 56, done
     assert "reset" in done.stderr
@@ -163,18 +168,7 @@ def test_a_target_that_refuses_is_told_at_once(tunnels):
 def test_a_download_that_is_given_up_is_a_reset_at_the_target(url, tunnels):
     """curl's time-out closes a connection that has unread bytes."""
     program = tunnels.client.program
-    done = run(
-        installed("curl"),
-        "--disable",
-        "--silent",
-        "--limit-rate",
-        "1M",
-        "--max-time",
-        "1",
-        "--output",
-        "/dev/null",
-        f"{url}/large",
-    )
+    done = run(*command(), "--limit-rate", "1M", "--max-time", "1", "--output", "/dev/null", f"{url}/large")
     assert done.returncode == 28  # its time-out
     closed = program.wait_for("connection_closed", outcome="local_reset")
     tunnels.server.program.wait_for(

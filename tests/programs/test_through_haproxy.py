@@ -7,14 +7,12 @@ import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cache
 
 import pytest
 
-from tests.support.certificates import Authority
-from tests.support.haproxy import haproxy
-from tests.support.pairs import pair
+from tests.support.haproxy import pair_through_haproxy
 from tests.support.targets import (
     PATIENCE,
     connect,
@@ -85,30 +83,15 @@ HANDLERS = {
 }
 
 
-@contextmanager
-def ways(scheme, loop, folder):
-    """A pair of programs with haproxy in between."""
-    authority = Authority(folder)
-    certificate = authority.issue("DNS:localhost", "IP:127.0.0.1")
-
-    @contextmanager
-    def proxy(server):
-        with haproxy(server, folder, certificate) as between:
-            yield ("localhost", between.tls[1]) if scheme == "wss" else between.plain
-
-    with ExitStack() as stack:
-        targets = {name: stack.enter_context(target(handle)) for name, handle in HANDLERS.items()}
-        env = {"SOKKEN_EVENT_LOOP": loop, "SOKKEN_CA_FILE": str(authority.file)}
-        yield stack.enter_context(pair(targets, proxy, scheme, env))
-
-
 @pytest.fixture(
     scope="module", params=[(scheme, loop) for scheme in ("ws", "wss") for loop in ("asyncio", "uvloop")], ids="-".join
 )
 def way(request, tmp_path_factory):
     scheme, loop = request.param
-    with ways(scheme, loop, tmp_path_factory.mktemp("haproxy")) as pair:
-        yield pair
+    with ExitStack() as stack:
+        targets = {name: stack.enter_context(target(handle)) for name, handle in HANDLERS.items()}
+        folder = tmp_path_factory.mktemp("haproxy")
+        yield stack.enter_context(pair_through_haproxy(targets, scheme, folder, {"SOKKEN_EVENT_LOOP": loop}))
 
 
 def exchange(entry, data):

@@ -1,11 +1,13 @@
 """haproxy between client and server, with the short times and few connections that make trouble if any can."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.certificates import Authority
+from tests.support.pairs import Pair, Where, pair
 from tests.support.services import free_port, installed, service
 
 MAX_CONNECTIONS = 30
@@ -40,24 +42,24 @@ class Haproxy:
     """One that runs. ``entries`` is where it listens: plain, and then once for each certificate."""
 
     process: subprocess.Popen[bytes]
-    entries: list[tuple[str, int]]
+    entries: list[Where]
     log: Path
 
     @property
-    def plain(self) -> tuple[str, int]:
+    def plain(self) -> Where:
         return self.entries[0]
 
     @property
-    def tls(self) -> tuple[str, int]:
+    def tls(self) -> Where:
         return self.entries[1]
 
 
 @contextmanager
 def haproxy(
-    server: tuple[str, int],
+    server: Where,
     folder: Path,
     *certificates: Path,
-    entries: list[tuple[str, int]] | None = None,
+    entries: list[Where] | None = None,
     replacing: Haproxy | None = None,
 ) -> Iterator[Haproxy]:
     """haproxy in front of ``server``: on free loopback ports unless told where.
@@ -85,3 +87,20 @@ def haproxy(
         command += ["-sf", str(replacing.process.pid)]
     with service(*command, where=entries[0], log=log) as process:
         yield Haproxy(process, entries, log)
+
+
+@contextmanager
+def pair_through_haproxy(
+    targets: Mapping[str, Where], scheme: str, folder: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Pair]:
+    """A pair with haproxy in between; ``scheme`` is what the client speaks with it, ``ws`` or ``wss``."""
+    authority = Authority(folder)
+    certificate = authority.issue("DNS:localhost")
+
+    @contextmanager
+    def between(server: Where) -> Iterator[Where]:
+        with haproxy(server, folder, certificate) as running:
+            yield ("localhost", running.tls[1]) if scheme == "wss" else running.plain
+
+    with pair(targets, between, scheme, {"SOKKEN_CA_FILE": str(authority.file), **(env or {})}) as both:
+        yield both
