@@ -24,17 +24,12 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
     Raises HandshakeError for what is no HTTP answer, and OSError when the connection ends before there is one.
     """
     await _send(plane, channel, request)
-    buffer, known = b"", 0
-    while (end := head_end(buffer, known)) < 0:
-        known = len(buffer)
-        if known > MAX_HEAD_BYTES:
-            raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
-        more = await _receive(plane, channel, MAX_HEAD_BYTES)
-        if not more:
-            advice = "" if isinstance(channel, TlsChannel) else "; if it expects TLS, use wss://"
-            raise ConnectionResetError(f"it ended before there was an answer{advice}")
-        buffer += more
-    return parse_answer(buffer[:end]), buffer[end:]
+    rest = b""
+    while True:
+        head, rest = await _receive_head(plane, channel, rest)
+        answer = parse_answer(head)
+        if answer.status >= _OK or answer.status == _SWITCHING:  # others are interim (RFC 9110 section 15.2)
+            return answer, rest
 
 
 async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes) -> bytes:
@@ -58,7 +53,8 @@ async def _receive_head(plane: Plane, channel: Channel, buffer: bytes) -> tuple[
             raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
         more = await _receive(plane, channel, MAX_HEAD_BYTES)
         if not more:
-            raise ConnectionResetError("the connection ended before there was an answer")
+            advice = "" if isinstance(channel, TlsChannel) else "; if it expects TLS, use wss://"
+            raise ConnectionResetError(f"it ended before there was an answer{advice}")
         buffer += more
     return buffer[:end], buffer[end:]
 
