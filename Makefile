@@ -9,7 +9,7 @@ PYTHON ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format lint types architecture test-programs docs lock clean
+.PHONY: help demo test unit check format lint types architecture test-programs bench-programs bench-workloads docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -42,6 +42,13 @@ architecture: $(READY) ## imports only run downwards
 
 test-programs: ## install from Debian the real programs that the tests use
 	@scripts/test-programs
+
+bench-programs: ## install from Debian what the benchmarks compare with, and the programs of the workloads
+	@scripts/bench-programs
+
+bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through the tunnel: 20 minutes; ARGS=--quick: 1
+	@scripts/bench-programs || echo "The workloads go on without them." >&2
+	$(BIN)/python -m bench.workloads.run $(ARGS)
 
 docs: $(READY) ## write docs/settings.md from the settings
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
