@@ -63,8 +63,12 @@ def _wake(ready: asyncio.Future[None]) -> None:
 class TlsChannel(ssl.SSLSocket):
     """A TLS connection with a plain socket's manners: BlockingIOError where it must wait, as much as fits a call."""
 
+    _failure: OSError | None = None
+
     def recv_into(self, buffer, nbytes=None, flags=0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Fill ``buffer`` as far as decrypted bytes go; 0 at the end. More may be left: ask ``pending``."""
+        if self._failure is not None:
+            raise self._failure
         view, count = memoryview(buffer), 0
         size = nbytes or len(view)
         while count < size:
@@ -74,10 +78,12 @@ class TlsChannel(ssl.SSLSocket):
                 if not count:
                     raise BlockingIOError from None
                 break
-            except OSError:
+            except OSError as error:
+                # It is told once, but what came before it is read first.
+                self._failure = error
                 if not count:
                     raise
-                break  # what came before a reset is read first, as on a plain socket; then it is met again
+                break
             if not received:
                 break
             count += received

@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
@@ -15,6 +17,7 @@ from tests.support.targets import PATIENCE
 
 T = TypeVar("T")
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -72,3 +75,10 @@ def tcp_pair(*, small: bool = False) -> Iterator[tuple[socket.socket, socket.soc
         with theirs:
             prepare(theirs)
             yield ours, theirs
+
+
+def server_context() -> ssl.SSLContext:
+    """Of a TLS server that is localhost and 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
