@@ -82,6 +82,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def http_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # an application that goes away is a case here
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -157,7 +158,7 @@ def test_a_target_that_refuses_is_told_at_once(tunnels):
     began = time.monotonic()
     done = run(*command(), f"http://{host}:{port}/")
     assert time.monotonic() - began < 5  # the client's budget for servers that may come back is 30 s
-    assert done.returncode == 56, done
+    assert done.returncode in {7, 56}, done  # while it connects, or while it waits for the answer
     assert "reset" in done.stderr
     failed = tunnels.client.program.wait_for("connection_failed")
     assert failed["outcome"] == "target_refused"

@@ -15,11 +15,13 @@ from tests.support.certificates import Authority
 from tests.support.fake_server import NO_CONTENT
 from tests.support.haproxy import haproxy
 from tests.support.programs import client, join, running, server
+from tests.support.refused import meet_reset
 from tests.support.targets import PATIENCE, connect, echo, receive_all, receive_exactly, reset, target, was_reset
 from tests.support.wire import BINARY, TEXT, accept_key, format_head, frame, receive_head
 
 pytestmark = pytest.mark.programs
 
+RECORD = 16384  # bytes that one of TLS holds
 UNTRUSTED = "unable to get local issuer certificate; SOKKEN_CA_FILE names other authorities"
 OTHER_NAME = "the URL must name the server as its certificate does"
 # Where the client is sent, and what its log then says.
@@ -83,9 +85,7 @@ def test_a_certificate_that_is_right_is_accepted(name, mistaken):
 def test_a_mistake_is_a_reset_and_a_line_that_says_which(name, mistaken):
     near, entries = mistaken
     outcome, detail = MISTAKES[name]
-    with connect(entries[name]) as app:
-        peer = f"127.0.0.1:{app.getsockname()[1]}"
-        assert was_reset(app)
+    peer = meet_reset(entries[name])
     failed = near.program.wait_for("connection_failed", peer=peer)
     assert failed["outcome"] == outcome
     assert failed["detail"].endswith(detail)
@@ -95,10 +95,7 @@ def test_a_mistake_is_a_reset_and_a_line_that_says_which(name, mistaken):
 def test_only_what_may_mend_itself_is_tried_again(mistaken):
     near, entries = mistaken
     for name, (outcome, _) in MISTAKES.items():
-        with connect(entries[name]) as app:
-            peer = f"127.0.0.1:{app.getsockname()[1]}"
-            assert was_reset(app)
-        failed = near.program.wait_for("connection_failed", peer=peer)
+        failed = near.program.wait_for("connection_failed", peer=meet_reset(entries[name]))
         retries = near.program.events("connect_retry", connection_id=failed["connection_id"])
         assert bool(retries) is (outcome != "server_tls")
 
@@ -110,10 +107,8 @@ def test_the_systems_authorities_do_not_know_ours(tmp_path):
         server(where) as far,
         haproxy(far.api, tmp_path, certificate) as between,
         client(far.url(where, ("localhost", between.tls[1]), "wss")) as near,
-        connect(near.entry) as app,
     ):
-        assert was_reset(app)
-        failed = near.program.wait_for("connection_failed")
+        failed = near.program.wait_for("connection_failed", peer=meet_reset(near.entry))
         assert failed["outcome"] == "server_tls"
         assert failed["detail"].endswith(UNTRUSTED)
 
@@ -159,15 +154,19 @@ def test_tls_that_drips_in(loop, tmp_path):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
-def test_what_comes_in_one_record_with_the_answer_is_not_left_there(version, tmp_path):
-    """What OpenSSL has decrypted raises no event of the socket any more."""
-    data, received = os.urandom(40_000), Event()
+def test_what_is_decrypted_already_is_not_left_there(version, tmp_path):
+    """It raises no event of the socket. The client reads 16 KiB for the answer; the rest of a record stays behind."""
+    data, received = os.urandom(RECORD - 4), Event()
 
     def serve(tls, answer):
-        tls.sendall(answer + frame(BINARY, data, masked=False))
+        tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        tls.sendall(answer)
+        tls.sendall(frame(BINARY, data, masked=False))  # a record of its own, in the same segment
+        tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         received.wait(PATIENCE)
 
     with tls_server(serve, tmp_path, version) as (url, env), client(url, env=env) as near, connect(near.entry) as app:
+        app.settimeout(PATIENCE / 2)  # less than the server waits, whose end would be an event
         assert receive_exactly(app, len(data)) == data
         received.set()
         assert was_reset(app)
