@@ -6,8 +6,9 @@ harness, and so nothing of it is left behind, however the harness ends. Needs ro
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bench.workloads.site import Site, find, wait_until
 
 PROGRAMS = ("unshare", "nsenter", "ip", "rpcbind")
 # NFS servers register with rpcbind through a socket in /run: in a mount namespace, that is a /run of its own.
-_RPCBIND = "mount -t tmpfs none /run && ip link set lo up && exec rpcbind -f"
+_RPCBIND = "mount -t tmpfs none /run && ip link set lo up && rpcbind -f; exit 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,18 @@ class Namespace:
 @contextmanager
 def with_rpcbind(site: Site) -> Iterator[Namespace]:
     """A network and a mount namespace with an rpcbind inside, which no other program can see."""
-    # rpcbind changes its user, which clears the signal for when the harness is gone: it ends with its process
-    # namespace instead, and that with unshare.
+    # rpcbind changes its user, which clears the signal for when the harness is gone. It ends with the first process
+    # of a process namespace instead: the shell, which ends with unshare.
     unshare = (find("unshare"), "--net", "--mount", "--pid", "--fork", "--kill-child")
     with site.serve("rpcbind", *unshare, "sh", "-c", _RPCBIND) as child:
         try:
             wait_until(lambda: _has_socket(child), "the start of rpcbind")
             yield Namespace(family(child.process.pid)[1])
         finally:
-            for pid in family(child.process.pid)[1:]:
-                os.kill(pid, signal.SIGKILL)
-            child.process.wait(10)  # unshare ends after what it has started
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                for pid in family(child.process.pid)[1:2]:  # the shell, and so all the others
+                    os.kill(pid, signal.SIGKILL)
+                child.process.wait(10)  # unshare waits for the shell
 
 
 def _has_socket(child: Child) -> bool:

@@ -1,7 +1,8 @@
 """Real programs through the tunnel: `make bench-workloads`, which is `python -m bench.workloads.run`.
 
 Takes every workload's figures through nothing, through sokken, and through the original in Go where it is present:
-all at once, in interleaved rounds. Writes bench/results/ and prints the table that report.py puts into the report.
+all at once, in interleaved rounds. Writes bench/results/workloads/, and prints the table that `make bench-report` puts
+into docs/performance.md.
 """
 
 import argparse
@@ -17,17 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.machine import describe_machine, describe_versions
-from bench.processes import ROOT, ProcessError
+from bench.processes import ProcessError
 from bench.progress import Progress
 from bench.results import MIN_ROUNDS, Results
 from bench.stacks import DIRECT, ORIGINAL, OURS, MissingReferenceError, Stack, catalogue
 from bench.workloads import clone, nfs, pgbench, scp, vpn, web
 from bench.workloads.site import FULL, QUICK, Scale, Site, WorkloadError, find
-from bench.workloads.table import ALL, format_table
+from bench.workloads.table import ALL, CPU, RESULTS, format_table
 from bench.workloads.work import Entered, Measure, Workload
 
 WORKLOADS = (scp.WORKLOAD, pgbench.WORKLOAD, web.WORKLOAD, clone.WORKLOAD, nfs.WORKLOAD, vpn.WORKLOAD)
-RESULTS = ROOT / "bench" / "results"
 MEMORY = Path("/dev/shm")  # noqa: S108 -- in a folder of our own in it
 BIG_FILES_AT_ONCE = 6
 
@@ -91,7 +91,7 @@ class Run:
             raise
         values = {f"{measure.unit}/s": sample.work / sample.seconds}
         if entered.children:
-            values["cpu"] = (_cpu_seconds(entered) - before) / sample.work
+            values[CPU] = (_cpu_seconds(entered) - before) / sample.work
         self.results.record(workload, measure.name, name, values)
 
     def _fail(self, suite: str, name: str, error: Exception) -> None:
@@ -174,7 +174,7 @@ def main() -> int:
     print(format_table(results))
     is_whole = not (arguments.quick or arguments.only)
     if arguments.out or is_whole:
-        path = arguments.out or RESULTS / f"workloads-{results.began.replace(':', '').replace('-', '')}.json"
+        path = arguments.out or RESULTS / f"{results.began.replace(':', '').replace('-', '')}.json"
         results.save(path)
         print(f"\nThe values of all rounds are in {path.name}; `make bench-report` puts them into docs/performance.md.")
     return int(any(set(failed) & set(OURS) for failed in results.failures.values()))
