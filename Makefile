@@ -9,7 +9,8 @@ PYTHON ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format lint types architecture test-programs bench-programs bench-workloads docs lock clean
+.PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-report bench-references \
+	bench-programs bench-workloads docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -42,6 +43,19 @@ architecture: $(READY) ## imports only run downwards
 
 test-programs: ## install from Debian the real programs that the tests use
 	@scripts/test-programs
+
+bench: $(READY) bench-references ## speed and memory beside socat, HAProxy and every tunnel found: 4 minutes
+	$(BIN)/python -m bench full $(ARGS)
+
+bench-smoke: $(READY) bench-references ## the same in 40 seconds, with wide margins
+	$(BIN)/python -m bench smoke $(ARGS)
+
+bench-report: $(READY) ## write docs/performance.md and its charts from the runs in bench/results
+	$(BIN)/python -m bench report
+
+bench-references: ## install from Debian what speed is compared with
+	@scripts/install-from-debian "The benchmark" $$(PATH="$$PATH:/usr/sbin"; \
+		for program in socat haproxy; do command -v $$program >/dev/null || echo $$program; done)
 
 bench-programs: ## install from Debian what the benchmarks compare with, and the programs of the workloads
 	@scripts/bench-programs
