@@ -132,12 +132,11 @@ class HttpTransport(asyncio.Transport):
         self._protocol = protocol
         self._tail = tail
         self._pending = b""
-        self._is_closing = False
         self._is_paused = False
         plane.resets.add(channel, self._on_error)
 
     def __repr__(self) -> str:
-        state = "detached" if self._channel is None else "closing" if self._is_closing else "open"
+        state = "closed" if self._channel is None else "open"
         return f"<HttpTransport {self._peer} {state} pending={len(self._pending)}>"
 
     def detach(self) -> tuple[Channel, bytes]:
@@ -145,7 +144,7 @@ class HttpTransport(asyncio.Transport):
 
         Raises ConnectionResetError if the client has gone meanwhile.
         """
-        if self._channel is None or self._is_closing:
+        if self._channel is None:
             raise ConnectionResetError("the client has gone")
         channel = self._release(self._channel)
         self._plane.loop.call_soon(self._protocol.connection_lost, None)
@@ -159,7 +158,7 @@ class HttpTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether nothing more can be written."""
-        return self._is_closing or self._channel is None
+        return self._channel is None
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The side of aiohttp."""
@@ -167,7 +166,7 @@ class HttpTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send, and keep what does not go now."""
-        if self.is_closing() or self._channel is None:
+        if self._channel is None:
             return
         if not self._pending:
             try:
@@ -229,7 +228,6 @@ class HttpTransport(asyncio.Transport):
         self._plane.loop.call_soon(self._protocol.connection_lost, error)
 
     def _release(self, channel: Channel) -> Channel:
-        self._is_closing = True
         self._plane.resets.remove(channel)
         self._plane.loop.remove_writer(channel.fileno())
         self._channel = None

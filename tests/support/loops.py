@@ -40,6 +40,16 @@ def run(main: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
     return result
 
 
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self, now: float = 1000.25) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @asynccontextmanager
 async def planes(*, masks: bool = False, clock: Callable[[], float] | None = None) -> AsyncIterator[Plane]:
     """The running loop's. With a ``clock`` nothing is due before ``plane.wheel.advance()``."""

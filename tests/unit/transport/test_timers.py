@@ -3,15 +3,7 @@ import asyncio
 import pytest
 
 from sokken.transport.timers import TICK_SECONDS, Wheel
-from tests.support.loops import LOOPS, run, soon
-
-
-class Clock:
-    def __init__(self, now: float = 1000.25) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.loops import LOOPS, Clock, run, soon
 
 
 class Entry:
