@@ -29,6 +29,7 @@ from bench.workloads.work import Entered, Measure, Workload
 
 WORKLOADS = (scp.WORKLOAD, pgbench.WORKLOAD, web.WORKLOAD, clone.WORKLOAD, nfs.WORKLOAD, vpn.WORKLOAD)
 MEMORY = Path("/dev/shm")  # noqa: S108 -- in a folder of our own in it
+FOLDERS = "sokken-bench-"  # followed by the process that made them
 BIG_FILES_AT_ONCE = 6
 
 _Error = (WorkloadError, ProcessError, OSError)
@@ -118,10 +119,18 @@ def _site(scale: Scale, deadline: float) -> Iterator[Site]:
     """A folder in memory, where there is room: disks are not what is measured."""
     room = scale.big_bytes * BIG_FILES_AT_ONCE
     where = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= room <= _available_memory() else None
-    with tempfile.TemporaryDirectory(prefix="sokken-bench-", dir=where, ignore_cleanup_errors=True) as name:
+    prefix = f"{FOLDERS}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as somebody else
         yield Site(folder, scale, deadline)
+
+
+def _remove_leftovers() -> None:
+    """Folders in memory of runs that were killed: nobody else frees them before the machine's next start."""
+    for left in MEMORY.glob(f"{FOLDERS}*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _available_memory() -> int:
@@ -150,6 +159,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(arguments: argparse.Namespace) -> Results:
     plan = "workloads quick" if arguments.quick else "workloads"
     results = Results(plan, datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), machine=describe_machine())
+    _remove_leftovers()
     stacks = _stacks(results)
     results.versions = describe_versions(stacks)
     run = Run(stacks, QUICK if arguments.quick else FULL, arguments.rounds, results)
