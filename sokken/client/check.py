@@ -12,6 +12,7 @@ from typing import Final
 from sokken.client.connect import ConnectError, Connector
 from sokken.protocol.address import ServerUrl
 from sokken.protocol.backoff import retry_delay
+from sokken.protocol.outcomes import Outcome
 from sokken.telemetry.logs import get_logger
 
 _SPREAD: Final = 0.1
@@ -48,6 +49,11 @@ class ServerCheck:
             if error.detail != self.problem:
                 log.warning("server_check_failed", server=str(self._url), outcome=error.outcome, detail=error.detail)
             self.problem = error.detail
+            return False
+        except Exception as error:  # a fault in a check must not end the tunnels
+            if repr(error) != self.problem:
+                log.exception("server_check_failed", server=str(self._url), outcome=Outcome.INTERNAL_ERROR)
+            self.problem = repr(error)
             return False
         if self.problem is not None:
             log.info("server_check_passed", server=str(self._url))
