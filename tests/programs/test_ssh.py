@@ -29,6 +29,7 @@ class Host:
         self._address, self._port = tunnel.entries["ssh"]
         self.tunnel = tunnel
         self.target = join(server.where)
+        self.log = server.log
 
     @property
     def ssh_command(self):
@@ -106,13 +107,16 @@ def test_several_sessions_at_once(host):
         assert session.returncode == n
 
 
-def read_until(terminal, wanted):
+def read_until(host, terminal, wanted):
     """What a terminal shows, up to and with ``wanted``."""
     shown = b""
     deadline = time.monotonic() + PATIENCE
     while wanted not in shown:
         assert select.select([terminal], [], [], deadline - time.monotonic())[0], f"no {wanted!r} in {shown!r}"
-        shown += os.read(terminal, 4096)
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # the other end of a terminal has gone
+            pytest.fail(f"the session ended after {shown!r}; sshd said: {host.log.read_text()}")
     return shown
 
 
@@ -123,18 +127,18 @@ def test_a_terminal(host):
     session = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        read_until(ours, b"ready> ")
+        read_until(host, ours, b"ready> ")
         os.write(ours, b"stty rows 33 cols 77; stty size\n")
-        read_until(ours, b"33 77\r\n")
+        read_until(host, ours, b"33 77\r\n")
         os.write(ours, b"tty && echo $((6 * 7))\n")
-        assert b"/dev/pts/" in read_until(ours, b"42\r\n")
+        assert b"/dev/pts/" in read_until(host, ours, b"42\r\n")
         os.write(ours, b"cat; echo not reached\n")
         os.write(ours, b"typed\n")
-        read_until(ours, b"typed\r\ntyped\r\n")  # the terminal's echo, then cat's
+        read_until(host, ours, b"typed\r\ntyped\r\n")  # the terminal's echo, then cat's
         os.write(ours, b"\x03")
-        read_until(ours, b"ready> ")
+        read_until(host, ours, b"ready> ")
         os.write(ours, b"echo again\n")
-        read_until(ours, b"again\r\nready> ")
+        read_until(host, ours, b"again\r\nready> ")
         os.write(ours, b"exit 5\n")
         assert session.wait(PATIENCE) == 5
     finally:

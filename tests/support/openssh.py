@@ -30,6 +30,7 @@ class Sshd:
     where: tuple[str, int]
     options: tuple[str, ...]
     user: str
+    log: Path
 
 
 @contextmanager
@@ -55,5 +56,6 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         "ConnectTimeout": "20",
     }
     flags = ["-F", "none", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
-    with service(installed("sshd"), "-D", "-e", "-f", config, where=where, log=folder / "sshd.log"):
-        yield Sshd(where, tuple(flags), getpass.getuser())
+    log = folder / "sshd.log"
+    with service(installed("sshd"), "-D", "-e", "-f", config, where=where, log=log):
+        yield Sshd(where, tuple(flags), getpass.getuser(), log)
