@@ -33,6 +33,7 @@ def main() -> int:
     if arguments.plan == "report":
         return report.write(RESULTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started this in the background
     plan = _narrow(FULL if arguments.plan == "full" else SMOKE, arguments)
     try:
         results = _measure(plan)

@@ -21,6 +21,7 @@ from bench.running import Running, make_certificate
 from bench.stacks import MUST_PASS, Catalogue, Stack
 
 START_SECONDS = 30.0
+DEATH_SECONDS = 0.2  # between a connection's end and that of the process which caused it
 SETTLE_SECONDS = 0.02  # for connections of the measurement before to end
 
 
@@ -164,5 +165,6 @@ def _naming_who_died(running: Running) -> Iterator[None]:
     try:
         yield
     except (OSError, LoadError):
+        time.sleep(DEATH_SECONDS)
         running.check()
         raise
