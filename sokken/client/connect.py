@@ -177,7 +177,10 @@ class Connector:
         return await start_tls(self._plane.loop, sock, self._tls, url.host.partition("%")[0])
 
 
-_DIAL_OUTCOMES: Final = {DialFailure.DNS: ConnectOutcome.SERVER_DNS}
+_DIAL_OUTCOMES: Final = {
+    DialFailure.DNS: ConnectOutcome.SERVER_DNS,
+    DialFailure.TIMEOUT: ConnectOutcome.CONNECT_TIMEOUT,
+}
 
 
 def _refused(answer: Answer, body: bytes) -> ConnectError:
