@@ -1,0 +1,303 @@
+"""Our programs with the original at the other end, in both roles.
+
+"ours" is the plain TCP side of our program, "theirs" that of the original: the target and the application, or the
+other way round. Our programs have one slot only, so that each test finds the slot of the one before free again.
+"""
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.support.ends import listening
+from tests.support.floods import Flood, deliver, stall
+from tests.support.original import Original, original_client, original_server
+from tests.support.programs import Line, Program, client, join, server
+from tests.support.targets import (
+    connect,
+    receive_all,
+    receive_exactly,
+    reset,
+    wait_until_writable_stalls,
+    was_reset,
+)
+
+ONE = ("-max-connections", "1")
+VARIANTS = {
+    f"{theirs} on {loop}": (theirs, {"SOKKEN_EVENT_LOOP": loop})
+    for theirs in ("original client", "original server")
+    for loop in ("asyncio", "uvloop")
+}
+
+
+@dataclass
+class Mixed:
+    """A tunnel between one of our programs and an original."""
+
+    program: Program
+    original: Original
+    _open: Callable[[], tuple[socket.socket, socket.socket]]
+    _ids: list[str] = field(default_factory=list)
+
+    def open(self):
+        """A connection through both: our side, and theirs."""
+        ours, theirs = self._open()
+        line = self.program.wait_for("connection_opened", len(self._ids) + 1)
+        self._ids.append(line["connection_id"])
+        return ours, theirs
+
+    def closed(self, **fields) -> Line:
+        """The line about the end of the latest one, which must have these fields."""
+        line = self.program.wait_for("connection_closed", connection_id=self._ids[-1])
+        assert {name: line.get(name) for name in fields} == fields
+        return line
+
+    @property
+    def plumbing(self):
+        return self.original.plumbings[-1]
+
+
+@contextmanager
+def mixed_with_original_client(env):
+    with (
+        listening() as target,
+        server(target.address, options=ONE, env=env) as far,
+        original_client(far.url(target.address)) as near,
+    ):
+
+        def open_one():
+            theirs = connect(near.address)
+            return target.accept(), theirs
+
+        yield Mixed(far.program, near, open_one)
+
+
+@contextmanager
+def mixed_with_original_server(env):
+    with listening() as target, original_server(join(target.address)) as far:
+        url = f"ws://{join(far.address)}/tunnel/{join(target.address)}"
+        with client(url, options=ONE, env=env) as near:
+
+            def open_one():
+                ours = connect(near.entry)
+                return ours, target.accept()
+
+            yield Mixed(near.program, far, open_one)
+
+
+MAKE = {"original client": mixed_with_original_client, "original server": mixed_with_original_server}
+
+
+@pytest.fixture(scope="module")
+def all_mixed():
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(MAKE[theirs](env)) for name, (theirs, env) in VARIANTS.items()}
+
+
+@pytest.fixture(params=VARIANTS)
+def mixed(request, all_mixed):
+    return all_mixed[request.param]
+
+
+@pytest.fixture
+def opened(mixed):
+    """Both sides of a connection; afterwards it must have ended."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(sock) for sock in mixed.open()]
+    mixed.closed()
+
+
+def digest_all(sock, size):
+    seen = hashlib.sha256()
+    while size:
+        data = sock.recv(min(size, 65536))
+        assert data
+        seen.update(data)
+        size -= len(data)
+    return seen.digest()
+
+
+def test_many_megabytes_both_ways_at_once(mixed, opened):
+    payloads = {id(sock): os.urandom(12_000_000) for sock in opened}
+    writers = [threading.Thread(target=sock.sendall, args=(payloads[id(sock)],)) for sock in opened]
+    seen = {}
+    ours, theirs = opened
+    readers = [
+        threading.Thread(target=lambda: seen.update(ours=digest_all(ours, 12_000_000))),
+        threading.Thread(target=lambda: seen.update(theirs=digest_all(theirs, 12_000_000))),
+    ]
+    for thread in writers + readers:
+        thread.start()
+    for thread in writers + readers:
+        thread.join()
+    assert seen["theirs"] == hashlib.sha256(payloads[id(ours)]).digest()
+    assert seen["ours"] == hashlib.sha256(payloads[id(theirs)]).digest()
+    assert mixed.plumbing.largest_message == 32768  # the most that an original takes, and no less when there is more
+    ours.close()
+    line = mixed.closed(outcome="completed", close_code=1000)
+    assert (line["bytes_up"], line["bytes_down"]) == (12_000_000, 12_000_000)
+
+
+def test_small_messages_both_ways(opened):
+    ours, theirs = opened
+    for number in range(200):
+        ours.sendall(b"question %3d" % number)
+        assert receive_exactly(theirs, 12) == b"question %3d" % number
+        theirs.sendall(b"answer %3d" % number)
+        assert receive_exactly(ours, 10) == b"answer %3d" % number
+
+
+def test_an_end_of_our_side_comes_after_all_its_bytes_and_ends_both(mixed, opened):
+    ours, theirs = opened
+    payload = os.urandom(3_000_000)
+    writer = threading.Thread(target=lambda: (ours.sendall(payload), ours.shutdown(socket.SHUT_WR)))
+    writer.start()
+    assert receive_all(theirs) == payload
+    writer.join()
+    assert receive_all(ours) == b""
+    mixed.closed(outcome="completed", close_code=1000)
+
+
+def test_an_end_of_their_side_comes_after_all_its_bytes_and_ends_both(mixed, opened):
+    ours, theirs = opened
+    payload = os.urandom(3_000_000)
+    writer = threading.Thread(target=lambda: (theirs.sendall(payload), theirs.shutdown(socket.SHUT_WR)))
+    writer.start()
+    assert receive_all(ours) == payload
+    writer.join()
+    assert receive_all(theirs) == b""
+    ours.close()
+    mixed.closed(outcome="completed", close_code=1000)
+
+
+def test_an_end_of_both_sides_at_once(mixed, opened):
+    ours, theirs = opened
+    for sock in opened:
+        sock.shutdown(socket.SHUT_WR)
+    assert receive_all(ours) == receive_all(theirs) == b""
+    mixed.closed(outcome="completed", close_code=1000)
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_an_end_while_the_other_side_takes_nothing_loses_nothing(mixed, opened, first):
+    ours, theirs = opened
+    flood = Flood(0, ours, theirs) if first == "ours" else Flood(0, theirs, ours)
+    stall([flood], quiet=0.3)
+    deliver([flood])
+    ours.close()
+    mixed.closed(outcome="completed", close_code=1000)
+
+
+def test_a_reset_of_our_side_ends_theirs(mixed, opened):
+    ours, theirs = opened
+    reset(ours)
+    assert receive_all(theirs) == b""  # an original knows no reset
+    mixed.closed(outcome="local_reset", close_code=1011)
+
+
+def test_a_reset_of_their_side_ends_ours(mixed, opened):
+    ours, theirs = opened
+    theirs.sendall(b"x")
+    assert receive_exactly(ours, 1) == b"x"
+    reset(theirs)
+    assert receive_all(ours) == b""  # an original closes as it does at an end
+    ours.close()
+    mixed.closed(outcome="completed", close_code=1000)
+
+
+def test_a_reset_of_our_side_while_theirs_takes_nothing(mixed, opened):
+    ours, theirs = opened
+    wait_until_writable_stalls(ours, seconds=0.3)
+    reset(ours)
+    mixed.closed(outcome="local_reset")
+    while theirs.recv(65536):
+        pass
+
+
+def test_an_original_that_is_gone_resets_our_side(mixed, opened):
+    ours, _ = opened
+    mixed.plumbing.break_off()
+    assert was_reset(ours)
+    mixed.closed(outcome="peer_lost", close_code=None)
+
+
+@pytest.fixture(scope="module")
+def near():
+    """Our client with forwards to originals: a small one, one that does not allow it, one whose target is not there."""
+    with listening() as absent:
+        pass
+    with (
+        listening() as target,
+        original_server(join(target.address), max_connections=1) as small,
+        original_server(join(absent.address)) as idle,
+    ):
+        where = [
+            (small.address, target.address),
+            (small.address, ("127.0.0.1", 1)),
+            (idle.address, absent.address),
+        ]
+        urls = [f"ws://{join(server)}/tunnel/{join(target)}" for server, target in where]
+        with client(*urls, options=("-log-debug",)) as started:
+            yield started, target
+
+
+def test_its_check_counts_as_passed(near):
+    program = near[0].program
+    program.wait_for("server_check_passed", 3)
+    assert program.events("server_check_failed") == []
+
+
+def test_a_full_original_is_tried_again(near):
+    program, target = near
+    entry, *_ = program.entries
+    with connect(entry) as first, target.accept() as theirs:
+        first.sendall(b"x")
+        assert theirs.recv(1) == b"x"
+        with connect(entry) as second:
+            second.sendall(b"patience")
+            line = program.program.wait_for("connect_retry", 2)
+            assert "429" in line["detail"]
+            first.close()
+            with target.accept() as theirs_too:
+                assert receive_exactly(theirs_too, 8) == b"patience"
+
+
+def test_a_target_that_it_does_not_allow_is_a_reset_and_the_reason_is_logged(near):
+    program, _ = near
+    with connect(program.entries[1]) as application:
+        assert was_reset(application)
+    program.program.wait_for("connection_closed", close_code=1011, detail="target address not allowed")
+
+
+def test_a_dead_target_behind_an_original_is_silence_that_the_application_can_leave(near):
+    program, _ = near
+    application = connect(program.entries[2])
+    line = program.program.wait_for("connection_opened", server=program.program.events("forward_listening")[2]["url"])
+    reset(application)
+    program.program.wait_for("connection_closed", connection_id=line["connection_id"], outcome="local_reset")
+
+
+def test_our_refusals_end_the_application_of_an_original():
+    with (
+        listening() as target,
+        server(target.address, options=ONE) as far,
+        original_client(far.url(target.address)) as allowed,
+        original_client(far.url(("127.0.0.1", 1))) as forbidden,
+    ):
+        with connect(forbidden.address) as application:
+            assert receive_all(application) == b""
+        far.program.wait_for("connection_refused", reason="forbidden_target")
+        with connect(allowed.address), target.accept():
+            far.program.wait_for("connection_opened")
+            with connect(allowed.address) as application:
+                assert receive_all(application) == b""
+            far.program.wait_for("connection_refused", reason="server_full")
+        far.program.wait_for("connection_closed")
+        with connect(allowed.address) as application, target.accept() as theirs:
+            application.sendall(b"x")
+            assert theirs.recv(1) == b"x"
