@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import gate
-from bench.generator import Facts, Load, LoadError
+from bench.generator import OUT_OF_TIME, Facts, Load, LoadError
 from bench.plan import Plan
 from bench.processes import ProcessError, free_port
 from bench.progress import Progress
@@ -142,7 +142,7 @@ class Benchmark:
             if time.monotonic() < self.deadline:
                 measure()
                 return
-            reason = "the suite's time was over"
+            reason = OUT_OF_TIME
         except (OSError, ProcessError, LoadError) as error:
             reason = str(error)
         self.results.fail(suite, name, reason)

@@ -19,6 +19,7 @@ from bench.processes import ROOT, popen
 Facts = dict[str, Any]
 
 STEP_SECONDS = 30.0
+OUT_OF_TIME = "the suite's time was over"
 
 _SOURCE = ROOT / "bench" / "load.c"
 _FALLBACK = ROOT / "bench" / "load.py"
@@ -97,7 +98,7 @@ class Load:
         while b"\n" not in self._buffer:
             left = until - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                raise LoadError("took too long")
+                raise LoadError(f"no answer in {STEP_SECONDS:.0f} s" if until < self._deadline else OUT_OF_TIME)
             part = os.read(pipe.fileno(), 1 << 16)
             if not part:
                 raise LoadError("the load generator ended early")

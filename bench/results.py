@@ -19,7 +19,11 @@ Samples = dict[str, dict[str, dict[str, dict[str, list[float]]]]]
 
 
 class NotMeasuredError(Exception):
-    """There is no such figure; str() says why."""
+    """There is no such figure; str() says why, ``stack`` for want of which stack: none where nobody tried."""
+
+    def __init__(self, reason: str, stack: str | None = None) -> None:
+        super().__init__(reason)
+        self.stack = stack
 
 
 @dataclass(slots=True)
@@ -66,12 +70,9 @@ class Results:
             return found
         if suite not in self.suites:
             raise NotMeasuredError(f"{suite} is not in this run")
-        reason = (
-            self.absent.get(stack)
-            or self.failures.get(suite, {}).get(stack)
-            or self.failures.get("gate", {}).get(stack)
-        )
-        raise NotMeasuredError(f"{stack}: {reason or 'not in this run'}")
+        failed = self.failures.get(suite, {}).get(stack) or self.failures.get("gate", {}).get(stack)
+        reason = self.absent.get(stack) or failed
+        raise NotMeasuredError(f"{stack}: {reason or 'not in this run'}", stack if reason else None)
 
     def median(self, suite: str, variant: str, stack: str, metric: str) -> float:
         """Of all rounds. Raises NotMeasuredError."""
@@ -79,10 +80,10 @@ class Results:
 
     def ratio(self, suite: str, variant: str, stack: str, metric: str, to: str) -> float:
         """Of two stacks' medians. Raises NotMeasuredError, also where there were too few rounds to compare."""
-        mine, other = (self.values(suite, variant, name, metric) for name in (stack, to))
-        if min(len(mine), len(other)) < MIN_ROUNDS:
-            raise NotMeasuredError(f"fewer than {MIN_ROUNDS} rounds")
-        return statistics.median(mine) / statistics.median(other)
+        for name in (stack, to):
+            if len(self.values(suite, variant, name, metric)) < MIN_ROUNDS:
+                raise NotMeasuredError(f"{name}: fewer than {MIN_ROUNDS} rounds", name)
+        return self.median(suite, variant, stack, metric) / self.median(suite, variant, to, metric)
 
     def stacks(self, suite: str, variant: str) -> list[str]:
         """Those with figures, in the order in which they were first measured."""

@@ -202,9 +202,8 @@ def _judge_one(target: Target, results: Results, ours: str, other: str, margin: 
     try:
         value = target.read(results, ours)
     except NotMeasuredError as missing:
-        reason = str(missing)
-        is_ours = any(reason.startswith(name) for name in (ours, SOCAT, HAPROXY))
-        return Row(target, None, None, f"not measured: {reason}", is_missed=is_ours)
+        is_missed = missing.stack in {ours, DIRECT, SOCAT, HAPROXY}
+        return Row(target, None, None, f"not measured: {missing}", is_missed=is_missed)
     is_held = target.is_held(value, target.must, margin)
     verdict = "reached" if target.is_held(value, target.reach) else "held" if is_held else "MISSED"
     return Row(target, value, _read_or_none(target, results, other), verdict, is_missed=not is_held)
