@@ -11,6 +11,7 @@ from bench.running import Running
 from bench.stacks import LINE_DELAY_MS
 
 GIB = 1 << 30
+STILL_SECONDS = 0.5  # a bulk stream that moves nothing for so long leaves the echo alone
 _LATENCIES = ("p50", "p90", "p99", "p999", "max")
 
 
@@ -56,7 +57,7 @@ def beside(bench: Benchmark, stacks: Sequence[Running]) -> None:
 
     def measure(running: Running, variant: str) -> None:
         facts, _ = bench.timed(running, "beside", running.entries[0], 1_000_000, seconds)
-        if facts["beside_bytes"] == 0 or facts["beside_pause"] > facts["seconds"] / 2:
+        if facts["beside_bytes"] == 0 or facts["beside_pause"] > STILL_SECONDS:
             raise LoadError("the bulk stream beside stood still")
         moved = facts["beside_bytes"] / GIB / facts["seconds"]
         bench.record("beside", variant, running, _latencies(facts) | {"gib_s": moved})
