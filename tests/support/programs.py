@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 20.0  # seconds; a bound for what should take milliseconds, so that a failure is no hang
@@ -99,12 +100,12 @@ class Program:
         return self.process.pid
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def anonymous_kib(self) -> int:
         """Memory that is its own."""
-        with open(f"/proc/{self.pid}/smaps_rollup") as rollup:
-            return next(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
 
 
 def _matches(line: Line, event: str, fields: dict[str, object]) -> bool:
@@ -123,9 +124,9 @@ def join(where: tuple[str, int]) -> str:
 
 
 @contextmanager
-def running(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Program]:
+def running(*arguments: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> Iterator[Program]:
     """A program, ended at the end. A test that passed must not have left anything but JSON on standard error."""
-    program = Program(*arguments, env=env)
+    program = Program(*arguments, env=env, prefix=prefix)
     try:
         yield program
         program.stop()
@@ -150,9 +151,10 @@ def server(
     options: Sequence[str] = (),
     env: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
+    prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
     """`sokken server`, on a free loopback port unless told where, with these targets allowed."""
-    with running("server", *options, listen, *map(join, targets), env=env) as program:
+    with running("server", *options, listen, *map(join, targets), env=env, prefix=prefix) as program:
         yield Server(program, address(program.wait_for("server_listening")["listen"]))
 
 
@@ -170,11 +172,15 @@ class Client:
 
 @contextmanager
 def client(
-    *urls: str, options: Sequence[str] = (), env: dict[str, str] | None = None, listen: str = "127.0.0.1:0"
+    *urls: str,
+    options: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    listen: str = "127.0.0.1:0",
+    prefix: Sequence[str] = (),
 ) -> Iterator[Client]:
     """`sokken client` with a forward for each URL, on a free loopback port unless told where."""
     pairs = [argument for url in urls for argument in (listen, url)]
-    with running("client", *options, "127.0.0.1:0", *pairs, env=env) as program:
+    with running("client", *options, "127.0.0.1:0", *pairs, env=env, prefix=prefix) as program:
         entries = [address(program.wait_for("forward_listening", count)["listen"]) for count in range(1, len(urls) + 1)]
         yield Client(program, address(program.wait_for("health_listening")["listen"]), entries)
 
@@ -197,6 +203,8 @@ def tunnel(
     env: dict[str, str] | None = None,
 ) -> Iterator[Tunnel]:
     """A server and a client, and one forward to ``target`` through both."""
-    with server(target, options=server_options, env=env) as far:
-        with client(far.url(target), options=client_options, env=env) as near:
-            yield Tunnel(far, near)
+    with (
+        server(target, options=server_options, env=env) as far,
+        client(far.url(target), options=client_options, env=env) as near,
+    ):
+        yield Tunnel(far, near)

@@ -108,6 +108,13 @@ def was_reset(sock: socket.socket) -> bool:
     return False
 
 
+def is_reset(sock: socket.socket, seconds: float = PATIENCE) -> bool:
+    """Whether the connection is reset, also behind bytes or an end that were not read; reads nothing."""
+    poll = select.poll()
+    poll.register(sock, 0)  # errors and hang-ups are always told (poll(2)); an end of both directions is no error
+    return any(events & select.POLLERR for _, events in poll.poll(seconds * 1000))
+
+
 def wait_until_writable_stalls(sock: socket.socket, chunk: bytes = bytes(65536), seconds: float = 1.0) -> int:
     """Write until nothing more is taken for a while; how many bytes went."""
     sock.setblocking(False)
