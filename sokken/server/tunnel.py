@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
@@ -109,11 +110,10 @@ class Tunnels:
         except Refusal as refusal:
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
             return answer_refusal(refusal, connection_id)
-        except asyncio.CancelledError:
-            outcome = Outcome.PEER_RESET if request.transport is None else Outcome.DRAIN_DEADLINE
-            log.info("connection_abandoned", **story, outcome=outcome)
+        except asyncio.CancelledError:  # the client has gone
+            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
             raise
-        except ConnectionResetError:
+        except ConnectionResetError:  # it went just now
             log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
             return Detached()
 
@@ -128,7 +128,6 @@ class Tunnels:
             target,
             _labels(claims.tunnel, claims.version, request.headers.get("X-Forwarded-For", "")[:200]),
         )
-        connection.give_up = request.task.cancel
         self._connections.admit(connection)
         try:
             relay, tail = await self._connect(request, target, connection, subprotocol)
@@ -137,15 +136,14 @@ class Tunnels:
             raise
         self._connections.open(connection, relay)
         relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
+        if self._connections.is_draining:
+            relay.go_away()
         return Detached(status=101)
 
     async def _connect(
         self, request: web.Request, target: Address, connection: Connection, subprotocol: str
     ) -> tuple[Relay, bytes]:
-        try:
-            local = await dial(self._resolver, target, self._settings.target_timeout_seconds)
-        except DialError as error:
-            raise Refusal(_REASONS[error.failure], error.detail) from None
+        local = await self._dial(target, connection)
         try:
             peer, tail = _detach(request)
         except BaseException:
@@ -161,6 +159,17 @@ class Tunnels:
             owner=connection,
         )
         return relay, tail
+
+    async def _dial(self, target: Address, connection: Connection) -> socket.socket:
+        """Dial, unless the drain time is over first."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                connection.give_up = lambda: patience.reschedule(self._plane.loop.time())
+                return await dial(self._resolver, target, self._settings.target_timeout_seconds)
+        except DialError as error:
+            raise Refusal(_REASONS[error.failure], error.detail) from None
+        except TimeoutError:
+            raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
 
 
 def _detach(request: web.Request) -> tuple[Channel, bytes]:
