@@ -19,7 +19,7 @@ from bench.machine import describe_machine, describe_versions
 from bench.plan import FULL, SMOKE, Plan
 from bench.processes import ROOT, ProcessError
 from bench.progress import Progress
-from bench.results import Results
+from bench.results import MIN_ROUNDS, Results
 from bench.stacks import MissingReferenceError, catalogue
 from bench.suites import SUITES, run
 from bench.targets import judge
@@ -45,7 +45,7 @@ def main() -> int:
         return 130
     rows = judge(results, plan.margin)
     print(report.format_run(results, rows))
-    is_whole = plan == FULL
+    is_whole = replace(plan, rounds=FULL.rounds, hold_seconds=FULL.hold_seconds) == FULL and plan.rounds >= MIN_ROUNDS
     if arguments.out or is_whole:
         path = arguments.out or RESULTS / f"{results.began.replace(':', '').replace('-', '')}.json"
         results.save(path)
@@ -61,6 +61,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--suites", metavar="NAMES", help=f"of {','.join(suite.name for suite in SUITES)}")
     parser.add_argument("--stacks", metavar="NAMES", help="separated by commas, such as 'socat x2,sokken uvloop'")
     parser.add_argument("--rounds", type=int, help="instead of 3")
+    parser.add_argument("--hold", type=float, metavar="SECONDS", help="how long the many connections are held")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write the values, as JSON")
     return parser.parse_args()
 
@@ -74,18 +75,20 @@ def _narrow(plan: Plan, arguments: argparse.Namespace) -> Plan:
         plan = replace(plan, stacks=names, alone=names)
     if arguments.rounds:
         plan = replace(plan, rounds=arguments.rounds)
+    if arguments.hold:
+        plan = replace(plan, hold_seconds=arguments.hold)
     return plan
 
 
 def _measure(plan: Plan) -> Results:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for all children, too
     known = catalogue()
     generator = build_generator()
     results = Results(plan.name, began=datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), absent=dict(known.absent))
     results.machine = describe_machine() | {
         "load generator": "C" if is_compiled(generator) else "Python",
-        "descriptors": f"{soft}, at most {hard}",
+        "descriptors": str(hard),
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Benchmark(plan, known, generator, Path(folder), results, Progress())

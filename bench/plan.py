@@ -22,17 +22,18 @@ class Plan:
     rounds: int = 3
     warmup_bytes: int = 16 * MIB
     bulk_bytes: int = 512 * MIB
-    line_bytes: int = 64 * MIB
+    line_bytes: int = 48 * MIB
+    line_warmup_bytes: int = 8 * MIB
     echoes: int = 5000
     echo_seconds: float = 1.5
     beside_seconds: float = 0.7
     connections: tuple[tuple[int, int], ...] = ((1, 500), (32, 1500))  # at a time, in all
-    connection_seconds: float = 1.5
+    connection_seconds: float = 1.0
     starts: int = 9
     stalled_streams: int = 8
     many: int = 9500
     many_with_descriptors: tuple[int, int] = (21_000, 10_000)  # where the hard limit allows, so many
-    hold_seconds: float = 25.0
+    hold_seconds: float = 25.0  # longer than the 22 in which every connection has pinged
 
 
 FULL = Plan(

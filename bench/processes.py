@@ -116,7 +116,15 @@ class Child:
         return sum(map(_anonymous_kib, pids))
 
 
-def _read(path: str | Path) -> str:
+def _tasks(pid: int) -> list[str]:
+    """The threads of a process; none once it has ended."""
+    try:
+        return [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _read(path: str) -> str:
     try:
         return Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -124,8 +132,8 @@ def _read(path: str | Path) -> str:
 
 
 def _scheduled_ns(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        yield int((_read(task) or "0").split()[0])
+    for task in _tasks(pid):
+        yield int((_read(f"/proc/{pid}/task/{task}/schedstat") or "0").split()[0])
 
 
 def _ticks(pid: int) -> int:
@@ -143,6 +151,6 @@ def family(pid: int) -> list[int]:
     """A process and all its descendants."""
     found = [pid]
     for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, _read(children).split())
+        for task in _tasks(parent):
+            found += map(int, _read(f"/proc/{parent}/task/{task}/children").split())
     return found

@@ -178,7 +178,7 @@ def _original(program: str) -> Stack:
     server = (program, *_LIMIT, "server", "127.0.0.1:{server}", "127.0.0.1:{target}")
     url = "ws://127.0.0.1:{server}/tunnel/127.0.0.1:{target}"
     client = (program, *_LIMIT, "client", "127.0.0.1:{entry-api}", "127.0.0.1:{entry}", url)
-    return Stack(ORIGINAL, (Program("server", server, "server"), Program("client", client, "entry")), pace=0.25)
+    return Stack(ORIGINAL, (Program("server", server, "server"), Program("client", client, "entry")), pace=0.125)
 
 
 def _chisel(program: str) -> Stack:
@@ -187,7 +187,7 @@ def _chisel(program: str) -> Stack:
     return Stack(
         CHISEL,
         (Program("server", server, "server"), Program("client", client, "entry")),
-        pace=0.25,
+        pace=0.125,
         version=(program, "--version"),
     )
 
@@ -269,7 +269,7 @@ def _through_line(stack: Stack) -> Stack:
         return replace(stack, programs=(line,), entries=("line",))
     *servers, client = stack.programs
     late = replace(client, argv=tuple(argument.replace("{server}", "{line}") for argument in client.argv))
-    return replace(stack, programs=(*servers, line, late))
+    return replace(stack, programs=(*servers, line, late), pace=1.0)  # it is the line that is slow
 
 
 def catalogue() -> Catalogue:

@@ -27,16 +27,16 @@ class Suite:
 
 
 SUITES = (
-    Suite("bulk", "bulk: 1 and 8 streams, up and down", 120, "plain", run_with=traffic.bulk),
+    Suite("bulk", "bulk: 1 and 8 streams, up and down", 150, "plain", run_with=traffic.bulk),
     Suite("echo", "echo: 64 bytes there and back", 40, "plain", run_with=traffic.echo),
     Suite("beside", "echo beside a bulk stream", 50, "plain", run_with=traffic.beside),
-    Suite("connections", "new connections, 1 and 32 at a time", 60, "plain", run_with=traffic.connections),
+    Suite("connections", "new connections, 1 and 32 at a time", 70, "plain", run_with=traffic.connections),
     Suite("secure", "bulk with TLS between client and server", 40, "secure", run_with=traffic.secure),
-    Suite("line", "a path with 20 ms of delay each way", 70, "line", run_with=traffic.line),
-    Suite("idle", "memory of idle connections", 60, None, run_alone=footprint.idle),
+    Suite("line", "a path with 20 ms of delay each way", 90, "line", run_with=traffic.line),
+    Suite("idle", "memory of idle connections", 80, None, run_alone=footprint.idle),
     Suite("stalled", "memory of stalled streams", 60, None, run_alone=footprint.stalled),
     Suite("start", "from exec to listening", 40, None, run_alone=footprint.start),
-    Suite("many", "very many connections on one server", 90, None, run_alone=footprint.many),
+    Suite("many", "very many connections on one server", 180, None, run_alone=footprint.many),
 )
 
 

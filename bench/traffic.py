@@ -17,21 +17,22 @@ _LATENCIES = ("p50", "p90", "p99", "p999", "max")
 
 def bulk(bench: Benchmark, stacks: Sequence[Running]) -> None:
     """Throughput in GiB/s of 1 and 8 streams, each way, and what a GiB costs each process."""
-    _move(bench, "bulk", stacks, ("1 up", "1 down", "8 up", "8 down"), bench.plan.bulk_bytes)
+    plan = bench.plan
+    _move(bench, "bulk", stacks, ("1 up", "1 down", "8 up", "8 down"), plan.bulk_bytes, plan.warmup_bytes)
 
 
 def secure(bench: Benchmark, stacks: Sequence[Running]) -> None:
     """The same with TLS between client and server, for one stream."""
-    _move(bench, "secure", stacks, ("1 up", "1 down"), bench.plan.bulk_bytes / 2)
+    _move(bench, "secure", stacks, ("1 up", "1 down"), bench.plan.bulk_bytes // 2, bench.plan.warmup_bytes)
 
 
 def _move(
-    bench: Benchmark, suite: str, stacks: Sequence[Running], variants: Sequence[str], most: float, *, pace: bool = True
+    bench: Benchmark, suite: str, stacks: Sequence[Running], variants: Sequence[str], most: int, warmup: int
 ) -> None:
     def measure(running: Running, variant: str) -> None:
         streams, way = variant.split()
-        size = int(most * (running.stack.pace if pace else 1.0))
-        facts, cpu = bench.timed(running, "bulk", running.entries[0], way, streams, size, bench.plan.warmup_bytes)
+        size = int(most * running.stack.pace)
+        facts, cpu = bench.timed(running, "bulk", running.entries[0], way, streams, size, warmup)
         moved = facts["bytes"] / GIB
         costs = {f"cpu_{role}": seconds / moved for role, seconds in cpu.items()}
         bench.record(suite, variant, running, {"gib_s": moved / facts["seconds"]} | costs)
@@ -87,7 +88,7 @@ def connections(bench: Benchmark, stacks: Sequence[Running]) -> None:
 
 def line(bench: Benchmark, stacks: Sequence[Running]) -> None:
     """Over a path with a delay: throughput, and the round trips until a new connection's first answered byte."""
-    _move(bench, "line", stacks, ("1 up", "1 down"), bench.plan.line_bytes, pace=False)
+    _move(bench, "line", stacks, ("1 up", "1 down"), bench.plan.line_bytes, bench.plan.line_warmup_bytes)
 
     def measure(running: Running, variant: str) -> None:
         facts, _ = bench.timed(running, "connect", running.entries[0], 3, 1, 10)
