@@ -61,6 +61,10 @@ class Connection:
             return 0
         return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
 
+    def peer_drains(self) -> None:
+        """Called by its relay: worth a line; the connection goes on."""
+        log.info("peer_draining", **self.describe())
+
     def ended(self) -> None:
         """Called by its relay."""
         self.connections.close(self)

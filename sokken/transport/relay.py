@@ -43,6 +43,9 @@ CROWD: Final = 64
 class Owner(Protocol):
     """Whose connection it is."""
 
+    def peer_drains(self) -> None:
+        """The peer has said `goaway`."""
+
     def ended(self) -> None:
         """Both sockets are closed."""
 
@@ -291,8 +294,11 @@ class Relay:
             case Ping(payload):
                 self._answer_ping(payload)
             case Notice(text):
+                was_draining = self.session.peer_draining
                 self._perform(self.session.notice(text))
                 self._direction_ended()
+                if self.session.peer_draining and not was_draining and self._owner is not None:
+                    self._owner.peer_drains()
             case Close():
                 self._perform(self.session.close_received(event))
             case Violation(code, detail):

@@ -96,7 +96,7 @@ def test_a_notice_in_fragments(end):
 
 @pytest.mark.parametrize(
     "notice",
-    ["", "later", "later with arguments", "EOF", "eofs", "abortive", "goaway", "goaway soon", "é" * 62, "x" * 125],
+    ["", "later", "later with arguments", "EOF", "eofs", "abortive", "goawayer", "é" * 62, "x" * 125],
     ids=lambda notice: notice[:12],
 )
 def test_notices_that_change_nothing(end, notice):
@@ -107,6 +107,16 @@ def test_notices_that_change_nothing(end, notice):
     tunnel.local.sendall(b"and on")
     assert tunnel.wire.receive_bytes(6) == b"and on"
     finish(tunnel)
+
+
+def test_goaway_is_logged_once_and_the_connection_goes_on(end):
+    tunnel = end.open()
+    for notice in (b"goaway", b"goaway soon"):
+        tunnel.wire.send(TEXT, notice)
+    tunnel.wire.send(BINARY, b"on")
+    assert receive_exactly(tunnel.local, 2) == b"on"
+    finish(tunnel)
+    assert len(end.program.events("peer_draining", connection_id=tunnel.connection_id)) == 1
 
 
 @SUBPROTOCOLS
