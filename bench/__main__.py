@@ -93,7 +93,10 @@ def _measure(plan: Plan) -> Results:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Benchmark(plan, known, generator, Path(folder), results, Progress())
         results.versions = describe_versions(bench.chosen(known.plain))
-        run(bench)
+        try:
+            run(bench)
+        finally:
+            bench.progress.end()
     return results
 
 

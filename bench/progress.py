@@ -29,6 +29,10 @@ class Progress:
         self._clear()
         print(f"         {text}", file=sys.stderr, flush=True)
 
+    def end(self) -> None:
+        """Leave the terminal clean."""
+        self._clear()
+
     def _clear(self) -> None:
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

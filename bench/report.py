@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench import charts
+from bench.plan import FULL
 from bench.processes import ROOT
 from bench.results import Results
 from bench.stacks import LINE_DELAY_MS
@@ -63,6 +64,7 @@ def write(folder: Path) -> int:
     if not runs:
         print("bench: no run is kept in bench/results; `make bench` makes one", file=sys.stderr)
         return 2
+    runs = [run for run in runs if run.plan == FULL.name] or runs
     newest = runs[-1]
     pictures = []
     for name, (draw, words) in _CHARTS.items():
@@ -193,7 +195,7 @@ def _how(results: Results) -> str:
 
 
 def _history(runs: Sequence[Results]) -> str:
-    shown = [run for run in runs if run.plan == runs[-1].plan][-_SHOWN_RUNS:]
+    shown = runs[-_SHOWN_RUNS:]
     if len(shown) == 1:
         return ""
     judged = [judge(run) for run in shown]
