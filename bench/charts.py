@@ -4,6 +4,7 @@ Called by report.py with the results of one run. A chart shows what was measured
 """
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -113,7 +114,7 @@ def _bars(results: Results, variant: str, title: str, stacks: Sequence[str], x: 
         if not values:
             yield _text(left, top + 13, "not measured", "small")
             continue
-        middle = sorted(values)[len(values) // 2]
+        middle = statistics.median(values)
         length, low, high = (width * value / most for value in (middle, min(values), max(values)))
         yield f'<rect class="bar {_class(name)}" x="{left}" y="{top + 2}" width="{length:.1f}" height="{_BAR - 5}"/>'
         yield _segment(left + low, top + 9.5, left + high, top + 9.5, "range")
@@ -257,10 +258,10 @@ def _below(points: list[tuple[float, float]], highest: float) -> list[tuple[floa
     return [point for point in points if point[1] <= highest]
 
 
-def _linear(most: float, steps: int) -> _Axis:
-    rough = most / steps
-    unit = 10 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-    count = math.ceil(most / step)
-    top = step * count
-    return _Axis(lambda value: value / top, [(step * index, f"{step * index:,.0f}") for index in range(count + 1)])
+def _linear(top: float, steps: int) -> _Axis:
+    """From nothing to ``top``, with about so many round marks."""
+    unit = 10 ** math.floor(math.log10(top / steps))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= top / steps)
+    return _Axis(
+        lambda value: value / top, [(step * index, f"{step * index:,.0f}") for index in range(int(top / step) + 1)]
+    )
