@@ -8,18 +8,18 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
-from tests.support.ends import listening
+from tests.support.ends import Listening, listening
 from tests.support.floods import Flood, deliver, stall
 from tests.support.original import Original, original_client, original_server
 from tests.support.programs import Line, Program, client, join, server
 from tests.support.targets import (
     connect,
+    eventually,
     receive_all,
     receive_exactly,
     reset,
@@ -41,19 +41,24 @@ class Mixed:
 
     program: Program
     original: Original
-    _open: Callable[[], tuple[socket.socket, socket.socket]]
-    _ids: list[str] = field(default_factory=list)
+    entry: tuple[str, int]
+    target: Listening
+    is_ours_first: bool
+    """Whether the application connects to our program, and the original to the target."""
+    latest: str = ""
+    """The connection id of the latest one."""
 
     def open(self):
         """A connection through both: our side, and theirs."""
-        ours, theirs = self._open()
-        line = self.program.wait_for("connection_opened", len(self._ids) + 1)
-        self._ids.append(line["connection_id"])
-        return ours, theirs
+        known = len(self.program.events("connection_opened"))
+        application = connect(self.entry)
+        target = self.target.accept()
+        self.latest = self.program.wait_for("connection_opened", known + 1)["connection_id"]
+        return (application, target) if self.is_ours_first else (target, application)
 
     def closed(self, **fields) -> Line:
         """The line about the end of the latest one, which must have these fields."""
-        line = self.program.wait_for("connection_closed", connection_id=self._ids[-1])
+        line = self.program.wait_for("connection_closed", connection_id=self.latest)
         assert {name: line.get(name) for name in fields} == fields
         return line
 
@@ -69,12 +74,7 @@ def mixed_with_original_client(env):
         server(target.address, options=ONE, env=env) as far,
         original_client(far.url(target.address)) as near,
     ):
-
-        def open_one():
-            theirs = connect(near.address)
-            return target.accept(), theirs
-
-        yield Mixed(far.program, near, open_one)
+        yield Mixed(far.program, near, near.address, target, is_ours_first=False)
 
 
 @contextmanager
@@ -82,12 +82,7 @@ def mixed_with_original_server(env):
     with listening() as target, original_server(join(target.address)) as far:
         url = f"ws://{join(far.address)}/tunnel/{join(target.address)}"
         with client(url, options=ONE, env=env) as near:
-
-            def open_one():
-                ours = connect(near.entry)
-                return ours, target.accept()
-
-            yield Mixed(near.program, far, open_one)
+            yield Mixed(near.program, far, near.entry, target, is_ours_first=True)
 
 
 MAKE = {"original client": mixed_with_original_client, "original server": mixed_with_original_server}
@@ -217,6 +212,24 @@ def test_a_reset_of_our_side_while_theirs_takes_nothing(mixed, opened):
     mixed.closed(outcome="local_reset")
     while theirs.recv(65536):
         pass
+
+
+def test_early_resets_leave_nothing_behind(mixed):
+    def count_ends():
+        events = ("connection_closed", "connection_failed", "connection_refused", "connection_abandoned")
+        return sum(len(mixed.program.events(event)) for event in events)
+
+    known = count_ends()
+    for _ in range(5):
+        reset(connect(mixed.entry))
+    eventually(lambda: count_ends() == known + 5)
+    while mixed.target.has_waiting():
+        pass
+    with ExitStack() as stack:
+        ours, theirs = (stack.enter_context(sock) for sock in mixed.open())
+        ours.sendall(b"x")
+        assert receive_exactly(theirs, 1) == b"x"
+    mixed.closed(outcome="completed")
 
 
 def test_an_original_that_is_gone_resets_our_side(mixed, opened):

@@ -116,6 +116,7 @@ def test_an_address_is_the_same_however_it_is_written(open_tunnel, site, written
         ("localhost:{port}", 403, "forbidden_target"),
         ("127.0.0.1:{port}/", 400, "bad_request"),
         ("127.0.0.1", 400, "bad_request"),
+        ("127.0.0.1%253A{port}", 400, "bad_request"),  # decoded once, as proxies in between do
         ("127.0.0.1:%FF", 400, "bad_request"),
         ("127.0.0.1%00:{port}", 400, "bad_request"),
         ("", 400, "bad_request"),
