@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from bench.workloads.table import ALL, CPU, RESULTS, format_table
 from bench.workloads.work import Entered, Measure, Workload
 
 WORKLOADS = (scp.WORKLOAD, pgbench.WORKLOAD, web.WORKLOAD, clone.WORKLOAD, nfs.WORKLOAD, vpn.WORKLOAD)
+PACKAGES = ("openssh-server", "git", "postgresql-[0-9]*", "nginx-light", "wrk", "nfs-ganesha", "libnfs1*", "openvpn")
 MEMORY = Path("/dev/shm")  # noqa: S108 -- in a folder of our own in it
 FOLDERS = "sokken-bench-"  # followed by the process that made them
 BIG_FILES_AT_ONCE = 6
@@ -147,6 +149,17 @@ def _stacks(results: Results) -> list[Stack]:
     return [present[name] for name in (DIRECT, ours, ORIGINAL) if name in present]
 
 
+def _package_versions() -> dict[str, str]:
+    """Of Debian's packages that do the work, where it is a Debian."""
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\\n", *PACKAGES]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    words = (line.split() for line in shown.splitlines())
+    return {package: version for status, package, version in words if status == "installed"}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.workloads.run", description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, short times: does everything work?")
@@ -161,7 +174,7 @@ def _measure(arguments: argparse.Namespace) -> Results:
     results = Results(plan, datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"), machine=describe_machine())
     _remove_leftovers()
     stacks = _stacks(results)
-    results.versions = describe_versions(stacks)
+    results.versions = describe_versions(stacks) | _package_versions()
     run = Run(stacks, QUICK if arguments.quick else FULL, arguments.rounds, results)
     for workload in WORKLOADS:
         if not arguments.only or workload.name in arguments.only:
