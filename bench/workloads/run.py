@@ -156,8 +156,8 @@ def _package_versions() -> dict[str, str]:
         shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    words = (line.split() for line in shown.splitlines())
-    return {package: version for status, package, version in words if status == "installed"}
+    lines = (line.split() for line in shown.splitlines())
+    return {words[1]: words[2] for words in lines if words[0] == "installed"}
 
 
 def _arguments() -> argparse.Namespace:
