@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -142,7 +143,8 @@ def pair(request):
     with tcp_pair(small=True) as (ours, theirs):
         client.maximum_version = getattr(request, "param", ssl.TLSVersion.TLSv1_3)
         secured: list[ssl.SSLSocket] = []
-        thread = threading.Thread(target=lambda: secured.append(server.wrap_socket(ours, server_side=True)))
+        wrap = partial(server.wrap_socket, suppress_ragged_eofs=False)  # an end must be said in TLS
+        thread = threading.Thread(target=lambda: secured.append(wrap(ours, server_side=True)))
         thread.start()
 
         async def main():

@@ -120,6 +120,22 @@ def test_what_was_removed_is_not_told_even_if_its_number_is_used_again(loop):
     run(main(), loop)
 
 
+def test_a_socket_that_changes_hands_is_told_to_its_new_owner(loop):
+    async def main():
+        watch, told = ResetWatch(asyncio.get_running_loop()), []
+        with tcp_pair() as (ours, theirs):
+            watch.add(theirs, lambda: told.append("first"))
+            watch.remove(theirs)
+            watch.add(theirs, lambda: told.append("second"))
+            reset(ours)
+            await soon(lambda: told)
+            watch.remove(theirs)
+        assert told == ["second"]
+        watch.close()
+
+    run(main(), loop)
+
+
 def test_resets_at_the_same_time_and_one_that_ends_the_other(loop):
     """Both sockets of a connection may be reset at once: the first told closes both."""
 
