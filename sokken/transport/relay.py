@@ -445,6 +445,8 @@ class Relay:
         self._peer.drop()
         if self._peer.is_reading:
             self._steer()
+            # Not left to the reader: it may be paused meanwhile, and the error has been told now.
+            self._plane.loop.call_soon(self._on_peer_error)
         else:
             self._lose_peer()
 

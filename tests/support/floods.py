@@ -34,10 +34,10 @@ class Flood:
         except BlockingIOError:
             return
 
-    def receive(self) -> bool:
-        """What is there now, which must be what comes next; False at the end."""
+    def receive(self, size: int = _WRITE_BYTES) -> bool:
+        """What is there now, at most ``size``, which must be what comes next; False at the end."""
         try:
-            received = self.reader.recv(_WRITE_BYTES)
+            received = self.reader.recv(size)
         except BlockingIOError:
             return True
         at = (self._start + self.read) % _PERIOD
