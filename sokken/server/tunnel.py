@@ -22,7 +22,6 @@ from sokken.protocol.identity import CONNECTION_ID, Claims, parse_claims
 from sokken.protocol.outcomes import Outcome, Reason, Refusal
 from sokken.server.admission import Admission
 from sokken.telemetry.logs import get_logger
-from sokken.transport.channel import Channel
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.http import answer_refusal
@@ -110,10 +109,7 @@ class Tunnels:
         except Refusal as refusal:
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
             return answer_refusal(refusal, connection_id)
-        except asyncio.CancelledError:  # the client has gone
-            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
-            raise
-        except ConnectionResetError:  # it went just now
+        except ConnectionResetError:
             log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
             return Detached()
 
@@ -143,9 +139,12 @@ class Tunnels:
     async def _connect(
         self, request: web.Request, target: Address, connection: Connection, subprotocol: str
     ) -> tuple[Relay, bytes]:
-        local = await self._dial(target, connection)
+        transport = request.transport
+        if not isinstance(transport, HttpTransport):
+            raise ConnectionResetError("the client has gone")
+        local = await self._dial(target, connection, transport)
         try:
-            peer, tail = _detach(request)
+            peer, tail = transport.detach()
         except BaseException:
             local.close()
             raise
@@ -160,23 +159,21 @@ class Tunnels:
         )
         return relay, tail
 
-    async def _dial(self, target: Address, connection: Connection) -> socket.socket:
-        """Dial, unless the drain time is over first."""
+    async def _dial(self, target: Address, connection: Connection, transport: HttpTransport) -> socket.socket:
+        """Dial, unless the client resets its connection first, or the drain time is over."""
         try:
             async with asyncio.timeout(None) as patience:
                 connection.give_up = lambda: patience.reschedule(self._plane.loop.time())
+                transport.on_lost = connection.give_up
                 return await dial(self._resolver, target, self._settings.target_timeout_seconds)
         except DialError as error:
             raise Refusal(_REASONS[error.failure], error.detail) from None
         except TimeoutError:
+            if transport.is_closing():
+                raise ConnectionResetError("the client has gone") from None
             raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
-
-
-def _detach(request: web.Request) -> tuple[Channel, bytes]:
-    transport = request.transport
-    if not isinstance(transport, HttpTransport):
-        raise ConnectionResetError("the client has gone")
-    return transport.detach()
+        finally:
+            transport.on_lost = None
 
 
 def _asked(request: web.Request) -> str:

@@ -52,8 +52,7 @@ class HttpService:
 
     def __init__(self, plane: Plane, app: web.Application, sockets: list[socket.socket]) -> None:
         self._plane = plane
-        # A request whose client has gone is cancelled: what it was dialling is dialled for nobody.
-        self._runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True)
+        self._runner = web.AppRunner(app, handle_signals=False)
         self._sockets = sockets
         self._listener: Listener | None = None
 

@@ -133,6 +133,8 @@ class HttpTransport(asyncio.Transport):
         self._tail = tail
         self._pending = b""
         self._is_paused = False
+        self.on_lost: Callable[[], object] | None = None
+        """Called when the client has reset the connection, for who works for it meanwhile."""
         plane.resets.add(channel, self._on_error)
 
     def __repr__(self) -> str:
@@ -226,6 +228,8 @@ class HttpTransport(asyncio.Transport):
             return
         self._release(self._channel).close()
         self._plane.loop.call_soon(self._protocol.connection_lost, error)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def _release(self, channel: Channel) -> Channel:
         self._plane.resets.remove(channel)

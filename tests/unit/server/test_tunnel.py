@@ -18,9 +18,10 @@ from sokken.transport.connections import Connections
 from sokken.transport.http import HttpService
 from sokken.transport.listen import bind
 from sokken.transport.resolve import Resolver
-from tests.support.loops import LOOPS, planes, run, soon
+from sokken.transport.upgrade import HttpTransport
+from tests.support.loops import LOOPS, planes, run, soon, tcp_pair
 from tests.support.raw_http import KEY, parse_answer, request, upgrade
-from tests.support.targets import PATIENCE, connect, echo, receive_all, reset, target
+from tests.support.targets import PATIENCE, connect, echo, receive_all, reset, target, was_reset
 from tests.support.wire import BINARY, TEXT, Wire, receive_head
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
@@ -137,37 +138,67 @@ def test_a_client_that_resets_while_its_target_is_dialled(loop):
     assert (line["event"], line["outcome"], line["connection_id"]) == ("connection_abandoned", "peer_reset", ID)
 
 
-def test_a_client_that_went_in_the_very_moment_that_its_target_answered(loop):
-    """Made up: the request's connection is none of ours any more when it is to be taken over."""
-    accepted = []
+SAID = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+    "Sec-WebSocket-Protocol": "sokken.v2",
+}
+
+
+async def answer_nobody(tunnels: Tunnels, asked: web.Request) -> None:
+    """Nothing is left to be sent to a client that has gone."""
+    answered = await tunnels.open(asked)
+    assert await answered.prepare(asked) is None
+    assert await answered.write_eof() is None
+
+
+def test_a_client_that_has_gone_before_it_was_looked_at_is_not_dialled_for(loop):
+    async def main():
+        async with planes() as plane:
+            connections = Connections(10)
+            tunnels = Tunnels(plane, Settings(), Admission([Address("db.test", 1)], connections), connections)
+            asked = make_mocked_request("GET", "/", headers=SAID, match_info={"target": "db.test:1"})
+            tunnels._resolver = Resolver(plane.loop, lambda *_: pytest.fail("looked up"))
+            await answer_nobody(tunnels, asked)
+            assert len(connections) == 0
+
+    [line] = lines_of(main(), loop)
+    assert (line["event"], line["outcome"]) == ("connection_abandoned", "peer_reset")
+
+
+def test_a_client_that_goes_in_the_very_moment_that_its_target_answers(loop):
+    """Its connection has ended, and nobody was told in time: the target's is ended as well."""
+    accepted, gate = [], threading.Event()
 
     async def main(where):
         async with planes() as plane:
             connections = Connections(10)
-            tunnels = Tunnels(plane, Settings(), Admission([Address(*where)], connections), connections)
-            said = {
-                "Upgrade": "websocket",
-                "Connection": "Upgrade",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": KEY,
-                "Sec-WebSocket-Protocol": "sokken.v2",
-            }
-            asked = make_mocked_request("GET", "/tunnel/x", headers=said, match_info={"target": "{}:{}".format(*where)})
-            answered = await tunnels.open(asked)
-            assert await answered.prepare(asked) is None  # nobody is there to answer
-            assert await answered.write_eof() is None
+            tunnels = Tunnels(plane, Settings(), Admission([Address("db.test", 1)], connections), connections)
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where)]
+            tunnels._resolver = Resolver(plane.loop, lambda *_: gate.wait(PATIENCE) and found)
+            with tcp_pair() as (ours, theirs):
+                transport = HttpTransport(plane, theirs, "192.0.2.1:1", asyncio.Protocol(), b"")
+                asked = make_mocked_request(
+                    "GET", "/", headers=SAID, match_info={"target": "db.test:1"}, transport=transport
+                )
+                opening = asyncio.ensure_future(answer_nobody(tunnels, asked))
+                await soon(lambda: len(connections) == 1)
+                transport.close()
+                gate.set()
+                await opening
+                ours.close()
+                await soon(lambda: theirs.fileno() == -1)
             assert len(connections) == 0
-            await soon(lambda: accepted == [b""])
+            await soon(lambda: accepted)
 
     def note(sock: socket.socket) -> None:
-        try:
-            accepted.append(receive_all(sock))
-        except ConnectionResetError:
-            accepted.append(b"")
+        accepted.append(was_reset(sock))
 
     with target(note) as where:
         [line] = lines_of(main(where), loop)
-    assert (line["event"], line["outcome"]) == ("connection_abandoned", "peer_reset")
+    assert (line["event"], line["outcome"], accepted) == ("connection_abandoned", "peer_reset", [True])
 
 
 def test_at_the_end_of_a_drain_a_dial_is_given_up_and_the_client_told_to_go_elsewhere(loop):

@@ -15,7 +15,7 @@ from sokken.transport.http import HttpService, answer_refusal
 from sokken.transport.listen import bind
 from tests.support.loops import LOOPS, planes, run, soon
 from tests.support.raw_http import Answer, exchange, parse_answer, request
-from tests.support.targets import connect, receive_all, reset
+from tests.support.targets import connect, receive_all
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 every_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -159,32 +159,6 @@ def test_a_fault_is_answered_and_told_with_its_traceback(loop, fault):
         "method": "GET",
         "path": "/",
     }
-
-
-@every_loop
-def test_a_handler_whose_client_resets_is_cancelled(loop):
-    seen = []
-
-    async def wait(_):
-        seen.append("began")
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            seen.append("cancelled")
-            raise
-
-    async def main():
-        async with services(wait) as service:
-            sock = connect(service.where)
-            sock.sendall(ask_root())
-            await soon(lambda: seen)
-            reset(sock)
-            await soon(lambda: len(seen) == 2)
-        assert seen == ["began", "cancelled"]
-
-    with capture_logs() as lines:
-        run(main(), loop)
-    assert lines == []
 
 
 @every_loop

@@ -264,6 +264,7 @@ def test_an_answer_and_an_orderly_end(loop):
             http.transport.pause_reading()
             http.transport.resume_reading()
             assert repr(http.transport) == "<HttpTransport 192.0.2.1:1234 open pending=0>"
+            http.transport.on_lost = lambda: pytest.fail("nothing was lost")
             http.transport.write(ANSWER)
             http.transport.close()
             http.transport.close()
@@ -326,10 +327,12 @@ def test_an_abort_is_a_reset(loop):
 def test_a_client_that_resets_is_told_though_nothing_is_read(loop, pending):
     async def main():
         async with doors(HEAD, small=True) as door:
-            http = await door.http()
+            http, told = await door.http(), []
+            http.transport.on_lost = lambda: told.append(1)
             http.transport.write(bytes(pending))
             reset(door.ours)
             await soon(lambda: http.lost)
+            assert told == [1]
             assert isinstance(http.lost[0], ConnectionResetError | BrokenPipeError)
             assert http.transport.is_closing()
             with pytest.raises(ConnectionResetError, match="the client has gone"):
@@ -355,6 +358,7 @@ def test_a_detached_channel_is_as_it_was_and_http_is_over(loop):
     async def main():
         async with doors(HEAD + b"tail") as door:
             http = await door.http()
+            http.transport.on_lost = lambda: pytest.fail("nothing was lost")
             channel, tail = http.transport.detach()
             assert (channel, tail) == (door.channel, b"tail")
             assert http.lost == []
