@@ -534,7 +534,9 @@ class Relay:
         is waited for as long as it lives. To close under it would cut off what it has not delivered yet.
         """
         if self._liveness.original:
-            return self._sent_at + CLOSE_SECONDS
+            # What is held goes first, however long it takes: an original pings nobody while it does not read.
+            since = self._plane.wheel.now if self._peer.is_holding else self._sent_at
+            return since + CLOSE_SECONDS
         return max(self._heard_at, self._sent_at) + SILENCE_SECONDS
 
     def _sight(self) -> Sight:

@@ -17,6 +17,7 @@ from tests.support.targets import is_reset
 from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
+MESSAGE = bytes(1000)
 
 
 # Pings
@@ -283,6 +284,46 @@ def test_an_original_has_five_seconds_to_answer_a_close(loop):
             assert not is_reset(it.wire.sock, QUIET)
 
     run(main(), loop)
+
+
+def test_a_close_to_an_original_goes_behind_what_it_has_not_taken_yet(loop):
+    """The application has ended, and may be gone: nobody else knows of bytes that would be lost."""
+
+    async def main():
+        async with relayed(original=True, small=True) as it:
+            taken = await count_messages_until_held(it)
+        async with relayed(original=True, small=True) as it:
+            for _ in range(taken):
+                await send_message(it)
+            it.local.shutdown(socket.SHUT_WR)
+            await turn()
+            assert it.plane.parked, "the Close has found room after all"
+            await it.pass_seconds(600)
+            assert not it.relay.is_ended
+            *messages, close = await asyncio.to_thread(receive_up_to_close, it.wire)
+            assert b"".join(message.payload for message in messages) == taken * MESSAGE
+            assert close.code == 1000
+            it.wire.send_close(1000)
+            await turn()
+            assert it.relay.is_ended
+            assert it.outcome is Outcome.COMPLETED
+
+    run(main(), loop)
+
+
+async def count_messages_until_held(it):
+    """How many the peer's kernel takes, which is then full to the last byte."""
+    count = 0
+    while True:
+        await send_message(it)
+        if it.plane.parked:
+            return count
+        count += 1
+
+
+async def send_message(it):
+    it.local.sendall(MESSAGE)
+    await turn()
 
 
 # A slow reader
