@@ -70,6 +70,7 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
             for forward, sockets in zip(settings.forwards, bound, strict=True)
         ]
         await http.start()
+        freeze_startup()
         checking = [tasks.create_task(check.run()) for check in checks]
 
         def close_door() -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from sokken import __version__
 from sokken.admin.health import add_health_routes
-from sokken.lifecycle import Signals, drain, raise_descriptor_limit
+from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
 from sokken.server.admission import Admission
 from sokken.server.tunnel import Tunnels
@@ -49,6 +49,7 @@ async def _serve(settings: ServerSettings, sockets: list[socket.socket]) -> int:
     add_tunnel_routes(app, tunnels, settings.base_path)
     http = HttpService(plane, app, sockets)
     await http.start()
+    freeze_startup()
     await signals.wait()
     await drain(settings, connections, close_door=lambda: None)  # from here on tunnels are answered 503
     await http.close()
