@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 from websockets.sync.server import serve
 
 from tests.support.programs import Client, client, join
+from tests.support.refused import meet_reset
 from tests.support.targets import PATIENCE, connect, receive_all, receive_exactly, reset, was_reset
 
 V2, V1 = "sokken.v2", "sokken"
@@ -104,8 +105,7 @@ def test_the_client_speaks_what_the_server_chooses(open_tunnel, speaker, chosen)
 
 @pytest.mark.parametrize("speaker", ["none", "foreign"])
 def test_the_client_does_not_speak_with_a_server_that_chooses_no_subprotocol_of_its_own(site, speaker):
-    with connect(site.entry(speaker)) as near:
-        assert was_reset(near)
+    meet_reset(site.entry(speaker))
     site.servers[speaker].next_connection()
     server = site.servers[speaker].url
     line = site.client.program.wait_for("connection_failed", server=server, outcome="protocol_error")

@@ -119,6 +119,9 @@ def client_end(env: dict[str, str] | None = None) -> Iterator[End]:
         def open_one(subprotocol: str, tail: bytes) -> tuple[Wire, socket.socket, str]:
             application = connect(program.entry)
             request = fake.next_request()
-            return accept_tunnel(request, subprotocol, tail), application, request.fields["sokken-connection-id"]
+            connection_id = request.fields["sokken-connection-id"]
+            wire = accept_tunnel(request, subprotocol, tail)
+            program.program.wait_for("connection_opened", connection_id=connection_id)
+            return wire, application, connection_id
 
         yield End(program.program, False, open_one)
