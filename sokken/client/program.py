@@ -43,7 +43,7 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
     from sokken.client.check import ServerCheck, describe_missing
     from sokken.client.connect import Connector
     from sokken.client.forward import Forwarder
-    from sokken.lifecycle import Signals, drain, freeze_startup  # noqa: PLC0415
+    from sokken.lifecycle import Signals, drain, freeze_startup
     from sokken.transport.connections import Connections
     from sokken.transport.http import HttpService
     from sokken.transport.plane import Plane
