@@ -50,7 +50,7 @@ def with_rpcbind(site: Site) -> Iterator[Namespace]:
 
 def _has_socket(child: Child) -> bool:
     child.check()
-    return any(Path(f"/proc/{pid}/root/run/rpcbind.sock").exists() for pid in family(child.process.pid)[1:])
+    return any(Path("/proc", str(pid), "root", "run", "rpcbind.sock").exists() for pid in family(child.process.pid)[1:])
 
 
 @contextmanager

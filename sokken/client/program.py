@@ -18,6 +18,7 @@ log = logs.get_logger("client")
 def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
     """Listen and tunnel until a signal; returns the exit code. Raises ConfigurationError before that."""
     logs.configure(settings, "client", __version__)
+    logs.install_exception_hooks()
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
     bound = []

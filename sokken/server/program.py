@@ -25,6 +25,7 @@ log = logs.get_logger("server")
 def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     """Serve until a signal; returns the exit code. Raises ConfigurationError before anything is served."""
     logs.configure(settings, "server", __version__)
+    logs.install_exception_hooks()
     raise_descriptor_limit()
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)

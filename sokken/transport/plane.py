@@ -22,7 +22,9 @@ SCARCE_QUANTUM: Final = 32 * KIB
 PARKED_BUDGET: Final = 64 * KIB * KIB
 """Bytes that all connections together may hold for sockets that do not take them, before reads become small."""
 INTERACTIVE_BYTES: Final = 4 * KIB
-INTERACTIVE_TURNS: Final = 32
+INTERACTIVE_TURNS: Final = 256
+"""Reads that stay small after an interactive one: 16 MiB. Fewer, and a round trip beside bulk outlasts them: reads grow
+again before the answer is back, and make the next one wait all the longer."""
 PAYLOAD_AT: Final = 240
 """Where payload starts in a buffer: room for a header, a multiple of four, and, as large blocks start 16 bytes into
 a page, 256 bytes into a page (copies between buffers a few bytes apart modulo 4096 are slow on some processors)."""
