@@ -1,0 +1,44 @@
+"""A policy from the content of its YAML file.
+
+Called for the running server and by ``sokken policy test``. YAML is imported only here, and only when a policy is
+read: a server without one starts without it.
+"""
+
+from typing import Any
+
+from sokken.protocol.policy import Policy
+from sokken.protocol.policy_document import PolicyError, build_policy
+
+
+def parse_policy(content: bytes) -> Policy:
+    """Read a policy; raises PolicyError with one sentence that names the rule and the key, or the line."""
+    import yaml  # noqa: PLC0415 -- as above
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """Safe, and refuses a key that is there twice: one of the two would silently not count."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401, FBT002
+            seen = set()
+            for key, _ in node.value:
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise PolicyError(f"line {line}: the key {key.value!r} is here twice")
+                seen.add(key.value)
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+            return mapping
+
+    try:
+        document = yaml.load(content, Loader)  # noqa: S506 -- the loader is the safe one
+    except yaml.YAMLError as error:
+        raise PolicyError(f"this is no YAML: {_describe(error)}") from None
+    except (RecursionError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, PolicyError):
+            raise
+        raise PolicyError("this is no YAML that could be a policy") from None
+    return build_policy(document)
+
+
+def _describe(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
