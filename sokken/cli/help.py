@@ -55,6 +55,8 @@ def program_help(program: str) -> str:
 
 
 def _describe(setting: Setting) -> str:
+    if setting.is_secret:  # no option: everybody may read a command line
+        return f"  {setting.variable}, a variable only\n        {setting.meaning}\n"
     value = "" if setting.is_switch else f" {setting.unit.upper()}"
     default = f"default {setting.default}, " if setting.default and not setting.is_switch else ""
     return f"  {setting.option}{value}\n        {setting.meaning} ({default}{setting.variable})\n"

@@ -71,6 +71,9 @@ def _take_option(line: CommandLine, word: str, rest: Iterator[str], known: Mappi
         near = suggest(option, known)
         hint = f"did you mean {near}?" if near else "see sokken server --help and sokken client --help"
         line.problems.append(Problem("", f"unknown option {name}, {hint}"))
+    elif known[option].is_secret:
+        variable = known[option].variable
+        line.problems.append(Problem("", f"option {name} would be seen by everybody on this host; set {variable}"))
     else:
         setting = known[option]
         value = text if equals else _value_of(setting, rest)

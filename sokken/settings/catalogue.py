@@ -29,6 +29,7 @@ class Setting:
     example: str
     is_switch: bool
     is_secret: bool
+    refuses_empty: bool
 
     @property
     def variable(self) -> str:
@@ -86,4 +87,5 @@ def _describe(name: str, field: FieldInfo) -> Setting:
         example=mark.example or default,
         is_switch=field.annotation is bool,
         is_secret=mark.is_secret,
+        refuses_empty=mark.refuses_empty,
     )

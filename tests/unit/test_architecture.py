@@ -21,6 +21,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "hmac",
     "http",
     "ipaddress",
     "itertools",
@@ -90,6 +91,7 @@ def test_imports_are_allowed_where_they_stand(module):
         "sokken",
         "aiohappyeyeballs",
         "aiohttp",
+        "jwt",
         "structlog",
         "uvloop",
     }
