@@ -11,21 +11,23 @@ from typing import Any, Final, NoReturn
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import AddressError, parse_target
-from sokken.protocol.globs import compile_glob, is_glob
-from sokken.protocol.policy import MAX_PORT, Hosts, Limits, Network, Policy, Ports, Rule
+from sokken.protocol.globs import Glob
+from sokken.protocol.policy import Block, Hosts, Identities, Limits, Network, Policy, Rule
 
 TARGET_EXAMPLE: Final = "db.internal:5432, *.example.com:443, 10.0.0.0/8:1-1023 or [fd00::/8]:*"
 IDENTITY_EXAMPLE: Final = "system:serviceaccount:shop:*"
 
+_MAX_PORT: Final = 65535
 _MAX_NUMBER: Final = 1_000_000_000
 _MAX_NAME: Final = 100
 _SHOWN: Final = 100
 _RULE_KEYS: Final = ("name", "action", "identities", "targets", "limits")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _NETWORK = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+)/[0-9]{1,3}\]?")
-_HOST_PATTERN = re.compile(r"(?!\.)(?!.*\.\.)[a-z0-9_.*?-]{1,253}")
-_LIKE_IPV4 = re.compile(r"[0-9.*?]*[0-9][0-9.*?]*")
-_IDENTITY = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]{1,512}")
+_HOST_PATTERN = re.compile(r"(?!\.)(?!.*\.\.)[a-z0-9_.*-]{1,253}")
+_LIKE_IPV4 = re.compile(r"[0-9.*]*[0-9][0-9.*]*")
+# No wildcard but *, though other programs know these.
+_IDENTITY = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff?\[\]{}\\]{1,512}")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2
 
 
@@ -60,19 +62,13 @@ def _read_rule(number: int, document: object) -> Rule:
         raise PolicyError("limits: a rule that denies has none")
     identities = _read_texts(document, "identities", IDENTITY_EXAMPLE)
     targets = _read_texts(document, "targets", TARGET_EXAMPLE)
-    for text in identities:
-        if not _IDENTITY.fullmatch(text):
-            problem = "an identity is 1 to 512 characters without spaces"
-            raise PolicyError(f"identities: {_show(text)}: {problem}, for example {IDENTITY_EXAMPLE}")
     return Rule(
         number,
         is_allow=is_allow,
-        identities=identities,
-        targets=targets,
+        identities=_read_identities(identities),
+        hosts=_read_hosts(targets),
         limits=_read_limits(document.get("limits", {})),
         name=_read_name(document.get("name", "")),
-        hosts=_read_hosts(targets),
-        pattern=None if "*" in identities else compile_glob(*identities),
     )
 
 
@@ -104,37 +100,46 @@ def _read_texts(document: Mapping[object, object], key: str, example: str) -> tu
     return tuple(value)
 
 
+def _read_identities(identities: tuple[str, ...]) -> Identities:
+    for text in identities:
+        if not _IDENTITY.fullmatch(text):
+            problem = "an identity is 1 to 512 characters without spaces, and its only wildcard is *"
+            raise PolicyError(f"identities: {_show(text)}: {problem}, for example {IDENTITY_EXAMPLE}")
+    names = frozenset(text for text in identities if "*" not in text)
+    return Identities(names, tuple(Glob.parse(text) for text in identities if "*" in text))
+
+
 # Targets
 
 
 def _read_hosts(targets: tuple[str, ...]) -> Hosts:
-    names, patterns, everything, networks = [], [], [], []
+    names, globs, everything, blocks = [], [], [], []
     for text in targets:
         host, ports = _split(text)
         if host == "*":
             everything.append(ports)
         elif "/" in host:
-            networks.append((_read_network(text, host), ports))
-        elif is_glob(host):
-            patterns.append((compile_glob(_read_pattern(text, host)), ports))
+            blocks.append((Block.of(_read_network(text, host)), ports))
+        elif "*" in host:
+            globs.append((Glob.parse(_read_pattern(text, host)), ports))
         elif (address := _read_address(text, host)) is not None:
-            networks.append((address, ports))
+            blocks.append((Block.of(address), ports))
         else:
             names.append((_read_host(text, host), ports))
-    return Hosts(frozenset(), tuple(names), tuple(patterns), tuple(everything), tuple(networks))
+    return Hosts(frozenset(), tuple(names), tuple(globs), tuple(everything), tuple(blocks))
 
 
-def _split(text: str) -> tuple[str, Ports]:
+def _split(text: str) -> tuple[str, range]:
     host, _, ports = text.rpartition(":")
     if not host or text.endswith("]"):
         _fail(text, "a target is HOST:PORT, HOST:PORT-PORT or HOST:*")
     if ports == "*":
-        return host, Ports()
+        return host, range(1, _MAX_PORT + 1)
     match = _PORTS.fullmatch(ports)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= first <= last <= MAX_PORT:
-        _fail(text, f"ports are a number from 1 to {MAX_PORT}, an ascending range of them, or *")
-    return host, Ports(first, last)
+    if not 1 <= first <= last <= _MAX_PORT:
+        _fail(text, f"ports are a number from 1 to {_MAX_PORT}, an ascending range of them, or *")
+    return host, range(first, last + 1)
 
 
 def _read_network(text: str, host: str) -> Network:
@@ -162,7 +167,7 @@ def _unmap(network: Network) -> Network:
 def _read_pattern(text: str, host: str) -> str:
     name = host.removesuffix(".").lower()
     if not _HOST_PATTERN.fullmatch(name):
-        _fail(text, "a pattern of names holds letters, digits, hyphens, underscores, dots, * and ?")
+        _fail(text, "a pattern of names holds letters, digits, hyphens, underscores, dots and *")
     if _LIKE_IPV4.fullmatch(name):
         _fail(text, "a range of addresses is written ADDRESS/LENGTH")
     return name
