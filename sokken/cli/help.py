@@ -24,6 +24,8 @@ More:
   sokken client --help           the client's
   sokken check-config server|client ...
                                  check the settings, and show where each came from
+  sokken policy test --identity IDENTITY --target HOST:PORT
+                                 which rule decides, and why (sokken policy --help)
   sokken --version
 
 Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 missing or unworkable settings.

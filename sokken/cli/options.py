@@ -13,6 +13,7 @@ from sokken.settings.catalogue import PROGRAMS, Setting, all_settings, programs_
 from sokken.settings.environment import suggest
 
 CHECK: Final = "check-config"
+POLICY: Final = "policy"
 _HELP: Final = ("-h", "-help")
 _VERSION: Final = "-version"
 

@@ -1,13 +1,22 @@
-"""A policy from the content of its YAML file.
+"""The server's policy: a YAML file that is followed, or the list of targets.
 
 Called for the running server and by ``sokken policy test``. YAML is imported only here, and only when a policy is
 read: a server without one starts without it.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from sokken.protocol.policy import Policy
+from sokken.protocol.address import Address
+from sokken.protocol.policy import Policy, policy_of_targets
 from sokken.protocol.policy_document import PolicyError, build_policy
+from sokken.transport.files import WatchedFile
+
+
+def open_policy(path: Path | None, targets: Iterable[Address]) -> Policy | WatchedFile[Policy]:
+    """The file's, or else the one of the targets; raises ConfigurationError if there is no good policy in the file."""
+    return policy_of_targets(targets) if path is None else WatchedFile(path, parse_policy, "SOKKEN_POLICY_FILE")
 
 
 def parse_policy(content: bytes) -> Policy:

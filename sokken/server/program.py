@@ -11,10 +11,10 @@ from sokken import __version__
 from sokken.admin.health import add_health_routes
 from sokken.lifecycle import Signals, drain, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
-from sokken.protocol.policy import Policy, policy_of_targets
+from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication, open_authentication, open_tls
-from sokken.server.policy_file import parse_policy
+from sokken.server.policy_file import open_policy
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
 from sokken.settings import ServerSettings, UnknownSetting
@@ -65,7 +65,8 @@ class Trust:
 
 def open_trust(settings: ServerSettings) -> Trust:
     """As the settings have it; raises ConfigurationError for what is configured and cannot work."""
-    return Trust(open_tls(settings), open_authentication(settings), open_policy(settings))
+    policy = open_policy(settings.policy_file, settings.targets)
+    return Trust(open_tls(settings), open_authentication(settings), policy)
 
 
 async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket]) -> int:
@@ -106,13 +107,6 @@ def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> lis
         seconds = settings.tls_handshake_timeout_seconds
         stages.append(lambda channel, peer, then: TlsAcceptor(plane, tls.context, channel, peer, then, seconds))
     return stages
-
-
-def open_policy(settings: ServerSettings) -> Policy | WatchedFile[Policy]:
-    """The policy, or the file that has it; raises ConfigurationError if the file has none."""
-    if settings.policy_file is None:
-        return policy_of_targets(settings.targets)
-    return WatchedFile(settings.policy_file, parse_policy, "SOKKEN_POLICY_FILE")
 
 
 def add_tunnel_routes(app: web.Application, tunnels: Tunnels, base_path: str) -> None:
