@@ -119,12 +119,15 @@ async def watch(files: Iterable[Watched], interval: float) -> None:
 
 
 def _read_file(path: Path) -> bytes:
-    # Without waiting: a pipe has no content that could be read again.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(None, "it is no regular file", str(path))
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise OSError(None, f"it has more than {MAX_FILE_BYTES} bytes", str(path))
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for a writer: a pipe has no content that could be read again."""
+    return os.open(path, flags | os.O_NONBLOCK)

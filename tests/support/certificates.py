@@ -20,14 +20,16 @@ class Authority:
         names = ("-subj", f"/CN={name}", "-days", "2", "-keyout", self._key, "-out", self.file)
         succeed(self._openssl, "req", "-x509", *_NEW_KEY, *names)
 
-    def issue(self, *names: str, days: int = 2) -> Path:
+    def issue(self, *names: str, subject: str = "sokken test", days: int = 2) -> Path:
         """A file with a certificate for ``names`` (``DNS:localhost``, ``IP:127.0.0.1``) and its key.
 
-        Negative ``days``: it has ended already.
+        Negative ``days``: it has ended already. Certificate and key stand alone beside it (``.crt``, ``.key``).
         """
         part = self.folder / f"issued-{next(_serial)}"
         request, certificate, key = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key"))
-        wanted = ("-subj", "/CN=sokken test", "-addext", "subjectAltName=" + ",".join(names))
+        wanted = ["-subj", f"/CN={subject}"]
+        if names:
+            wanted += ["-addext", "subjectAltName=" + ",".join(names)]
         succeed(self._openssl, "req", *_NEW_KEY, *wanted, "-keyout", key, "-out", request)
         signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-copy_extensions", "copy")
         succeed(self._openssl, "x509", "-req", "-in", request, *signing, "-days", days, "-out", certificate)

@@ -196,7 +196,8 @@ def tunnel(
     client_options: Sequence[str] = (),
     env: dict[str, str] | None = None,
 ) -> Iterator[Tunnel]:
-    """A server and a client, and one forward to ``target`` through both."""
+    """A server and a client, and one forward to ``target`` through both; over TLS if the server has a certificate."""
+    scheme = "wss" if "SOKKEN_TLS_CERT_FILE" in (env or {}) else "ws"
     with server(target, options=server_options, env=env) as far:
-        with client(far.url(target), options=client_options, env=env) as near:
+        with client(far.url(target, scheme=scheme), options=client_options, env=env) as near:
             yield Tunnel(far, near)
