@@ -25,6 +25,8 @@ _ALGORITHMS: Final = {
 }
 """By the key's type (RFC 7518 section 6.1, RFC 8037); none that is symmetric, so that no public key is a secret."""
 _ACCEPTED: Final = frozenset(name for names in _ALGORITHMS.values() for name in names)
+_MALFORMED: Final = (jwt.PyJWTError, TypeError, ValueError, RecursionError)
+"""What reading a token can raise: its parts are JSON of whoever sent it."""
 _EXPLAINED: Final[tuple[tuple[type[Exception], str], ...]] = (
     (jwt.ExpiredSignatureError, "the token has expired"),
     (jwt.ImmatureSignatureError, "the token is not valid yet"),
@@ -109,7 +111,7 @@ class JwtAuthenticator:
 
     def _verify(self, token: str, keys: Sequence[Key]) -> dict[str, Any]:
         """The claims; raises Unproven."""
-        problem: Exception = jwt.InvalidSignatureError()
+        problem: Exception = jwt.InvalidAlgorithmError()
         for key in keys:
             try:
                 return jwt.decode(
@@ -121,10 +123,13 @@ class JwtAuthenticator:
                     leeway=LEEWAY_SECONDS,
                     options={"require": ["exp", "iss", "aud", "sub"]},
                 )
-            except jwt.PyJWTError as error:
+            except jwt.InvalidAlgorithmError:
+                pass
+            except jwt.InvalidSignatureError as error:
                 problem = error
-                if not isinstance(error, jwt.InvalidSignatureError | jwt.InvalidAlgorithmError):
-                    break  # its signature is right, and no other key will change its claims
+            except _MALFORMED as error:
+                problem = error
+                break  # its signature is right, and no other key will change its claims
         raise Unproven(_explain(problem)) from None
 
 
@@ -132,10 +137,11 @@ def _read_header(token: str) -> str | None:
     """The id of the key that the token says it is signed with; raises Unproven."""
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError:
+    except _MALFORMED:
         raise Unproven("the token is no JWT, or malformed") from None
-    if header.get("alg") not in _ACCEPTED:
-        raise Unproven(f"the token is signed with {str(header.get('alg'))[:_SHOWN]!r}, not with RS, ES or EdDSA")
+    algorithm = str(header.get("alg"))
+    if algorithm not in _ACCEPTED:
+        raise Unproven(f"the token is signed with {algorithm[:_SHOWN]!r}, not with RS, ES or EdDSA")
     return header.get("kid")
 
 
