@@ -56,8 +56,13 @@ def find_problems(settings: ProgramSettings) -> Iterator[str]:
         )
     if isinstance(settings, ServerSettings):
         from sokken.server.authentication import open_authentication, open_tls  # not for who checks a client
+        from sokken.server.policy_file import open_policy
 
-        yield from _failing(lambda: open_tls(settings), lambda: open_authentication(settings))
+        yield from _failing(
+            lambda: open_tls(settings),
+            lambda: open_authentication(settings),
+            lambda: open_policy(settings.policy_file, settings.targets),
+        )
     if not settings.log_pretty:
         yield from _unwritable(settings.log_file)
     if settings.event_loop == "uvloop" and importlib.util.find_spec("uvloop") is None:

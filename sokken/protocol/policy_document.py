@@ -23,7 +23,7 @@ _MAX_NAME: Final = 100
 _SHOWN: Final = 100
 _RULE_KEYS: Final = ("name", "action", "identities", "targets", "limits")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
-_NETWORK = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+)/[0-9]{1,3}\]?")
+_NETWORK = re.compile(r"[0-9.]+/[0-9]{1,2}|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/[0-9]{1,3}\]")
 _HOST_PATTERN = re.compile(r"(?!\.)(?!.*\.\.)[a-z0-9_.*-]{1,253}")
 _LIKE_IPV4 = re.compile(r"[0-9.*]*[0-9][0-9.*]*")
 # No wildcard but *, though other programs know these.
@@ -145,11 +145,9 @@ def _split(text: str) -> tuple[str, range]:
 def _read_network(text: str, host: str) -> Network:
     if ":" in host and not host.startswith("["):
         _fail(text, "an IPv6 network is written in brackets")
-    if not _NETWORK.fullmatch(host) or host.startswith("[") is not host.endswith("]"):
-        _fail(text, "a network is ADDRESS/LENGTH, in brackets if it is IPv6")
     inner = host.strip("[]")
     try:
-        network = ip_network(inner, strict=False)
+        network = ip_network(inner if _NETWORK.fullmatch(host) else "", strict=False)
     except ValueError:
         _fail(text, "a network is ADDRESS/LENGTH, in brackets if it is IPv6")
     if network[0] != ip_address(inner.partition("/")[0]):

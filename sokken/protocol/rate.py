@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import Final
 
 MAX_BUCKETS: Final = 16384
+_ROUNDING: Final = 1e-6  # tokens
 
 
 class Buckets:
@@ -29,7 +30,8 @@ class Buckets:
         """Seconds until there is a token, 0 if there is one. ``rate`` is tokens a second, ``now`` in seconds."""
         capacity = max(1.0, rate)
         missing = (self._full_at.get(key, now) - now) * rate  # tokens
-        return max(0.0, (missing + 1 - capacity) / rate)
+        excess = missing + 1 - capacity
+        return excess / rate if excess > _ROUNDING else 0.0
 
     def take(self, key: Hashable, rate: float, now: float) -> float:
         """Take a token; else nothing changes, and the answer is the seconds until there is one."""
