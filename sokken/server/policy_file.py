@@ -29,10 +29,10 @@ def parse_policy(content: bytes) -> Policy:
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401, FBT002
             seen = set()
             for key, _ in node.value:
-                if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise PolicyError(f"line {line}: the key {key.value!r} is here twice")
-                seen.add(key.value)
+                name = str(key.value)
+                if name in seen:
+                    raise PolicyError(f"line {key.start_mark.line + 1}: the key {name!r} is here twice")
+                seen.add(name)
             mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
             return mapping
 
