@@ -20,6 +20,13 @@ class Authority:
         names = ("-subj", f"/CN={name}", "-days", "2", "-keyout", self._key, "-out", self.file)
         succeed(self._openssl, "req", "-x509", *_NEW_KEY, *names)
 
+    @property
+    def self_signed(self) -> Path:
+        """Its own certificate and key."""
+        both = self.file.with_suffix(".both")
+        both.write_bytes(self.file.read_bytes() + self._key.read_bytes())
+        return both
+
     def issue(self, *names: str, subject: str = "sokken test", days: int = 2) -> Path:
         """A file with a certificate for ``names`` (``DNS:localhost``, ``IP:127.0.0.1``) and its key.
 
