@@ -74,6 +74,8 @@ def _take_option(line: CommandLine, word: str, rest: Iterator[str], known: Mappi
         line.problems.append(Problem("", f"unknown option {name}, {hint}"))
     elif known[option].is_secret:
         variable = known[option].variable
+        if not equals:
+            next(rest, None)  # else it would be taken for an address, and told as one
         line.problems.append(Problem("", f"option {name} would be seen by everybody on this host; set {variable}"))
     else:
         setting = known[option]
