@@ -34,7 +34,8 @@ Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 mi
 _ARGUMENTS: Final = {
     "server": """
 API_ADDR is where HTTP is served, [HOST]:PORT (SOKKEN_API_ADDR); each REMOTE_ADDR is a target that tunnels may
-lead to, HOST:PORT (SOKKEN_TARGETS). Without arguments they come from the environment.
+lead to, HOST:PORT (SOKKEN_TARGETS). Without arguments they come from the environment. Rules who may reach what
+(-policy-file) stand instead of REMOTE_ADDRs.
 """,
     "client": """
 API_ADDR is where health is served, [HOST]:PORT (SOKKEN_API_ADDR); connections to each LISTEN_ADDR are tunnelled

@@ -13,6 +13,7 @@ from sokken.errors import ConfigurationError, UsageError
 from sokken.protocol.address import Address, AddressError, parse_target
 from sokken.protocol.policy import NO_LIMITS, Limits, Policy, Rule, Verdict, read_address
 from sokken.settings import InvalidSettings, ServerSettings, load
+from sokken.settings.catalogue import format_value
 
 HELP: Final = """\
 Usage: sokken policy test --identity IDENTITY --target HOST:PORT [--policy-file FILE]
@@ -125,6 +126,6 @@ def _conclude(rule: Rule | None) -> int:
         return DENIED
     if rule.limits != NO_LIMITS:
         held = ((item.name, getattr(rule.limits, item.name)) for item in fields(Limits))
-        print("limits: " + ", ".join(f"{name} {value:g}" for name, value in held if value))
+        print("limits: " + ", ".join(f"{name} {format_value(value)}" for name, value in held if value))
     print("allow")
     return ALLOWED

@@ -111,16 +111,16 @@ class ServerSettings(ProgramSettings):
     """What `sokken server` knows."""
 
     policy_file: CredentialPath = Field(
-        default=None, description="YAML file of the rules who may reach what, instead of REMOTE_ADDRs"
+        default=None, description="YAML file of rules that say who may reach what, instead of REMOTE_ADDRs"
     )
     targets: Targets = Field(
         default=(),
         validate_default=True,
-        description="Targets that tunnels may lead to, HOST:PORT each, unless there is a policy file",
+        description="Targets that tunnels may lead to, HOST:PORT each; none if there is a policy file",
     )
     revoke_grace_seconds: OptionalSeconds = Field(
         default=None,
-        description="How long a connection may go on that a new policy forbids, 0 ends it at once; if absent to its end",
+        description="How long a connection goes on that a new policy forbids, 0 ends it at once; if absent, to its end",
     )
     handshake_rate_per_address: Rate = Field(
         default=0, description="How many tunnels or checks an address may ask for, 0 is any number"

@@ -35,5 +35,5 @@ def test_an_option_has_its_unit_meaning_and_default():
 
 
 def test_a_program_does_not_tell_the_others_options():
-    assert "-ca-file" not in program_help("server")
+    assert " -ca-file" not in program_help("server")
     assert "-base-path" not in program_help("client")

@@ -1,5 +1,7 @@
 """The two programs' settings as a whole: frozen, from arguments and environment only, without conflicts."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -46,6 +48,25 @@ def test_no_file_that_lies_about_is_read(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("SOKKEN_MAX_CONNECTIONS=5\n")
     monkeypatch.chdir(tmp_path)
     assert ServerSettings(api_addr=":1", targets="a:1").max_connections == 100
+
+
+def test_a_policy_file_stands_for_targets():
+    settings = ServerSettings(api_addr=":1", policy_file="/policy.yaml")
+    assert (settings.targets, settings.policy_file) == ((), Path("/policy.yaml"))
+    assert ServerSettings(api_addr=":1", policy_file="/p", targets=()).targets == ()
+
+
+def test_a_policy_file_and_targets_are_one_too_many():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings(api_addr=":1", policy_file="/policy.yaml", targets="a:1")
+    (error,) = caught.value.errors()
+    assert (error["loc"], error["type"]) == (("targets",), "value_error")
+
+
+def test_a_policy_file_without_a_name_is_the_only_problem():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings(api_addr=":1", policy_file="")
+    assert [error["loc"] for error in caught.value.errors()] == [("policy_file",)]
 
 
 def test_two_forwards_do_not_share_a_listen_address():
