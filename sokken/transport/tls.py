@@ -62,7 +62,7 @@ class TlsFiles:
 def parse_authorities(content: bytes) -> str:
     """Certificates in PEM form, as text; raises ValueError unless there is at least one, and all can be read."""
     try:
-        text = content.decode("ascii", "replace")  # what stands between the certificates may be anything
+        text = content.decode("ascii", "ignore")  # what stands between the certificates may be anything
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ValueError, ssl.SSLError):
         problem = "it holds no certificate in PEM form; give a PEM file of the authorities to trust"
