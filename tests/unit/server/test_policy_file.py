@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import parse_target
-from sokken.protocol.policy import Policy
+from sokken.protocol.policy import Policy, read_address
 from sokken.protocol.policy_document import PolicyError
 from sokken.server.policy_file import open_policy, parse_policy
 
@@ -86,6 +87,23 @@ def test_a_thousand_rules_are_read_and_judged_quickly():
     judged = (time.process_time() - read) / 20
     assert read - started < 2
     assert judged < 0.02  # 20 µs a rule: ten times what it takes
+
+
+def test_the_documented_one_does_what_is_documented():
+    text = (Path(__file__).parents[3] / "docs" / "policy.md").read_text()
+    policy = parse_policy(text.partition("```yaml\n")[2].partition("```")[0].encode())
+
+    def decide(identity, target, address=None):
+        verdict = policy.judge(identity, parse_target(target), address and read_address(address))
+        return verdict.is_allowed, verdict.rule and verdict.rule.number
+
+    web = "system:serviceaccount:shop:web"
+    assert decide(web, "api.shop.internal:443", "10.20.0.9") == (False, 1)
+    assert decide(web, "api.shop.internal:443", "10.3.0.9") == (True, 2)
+    assert decide(web, "shop.internal:443", "10.3.0.9") == (False, None)
+    assert decide(web, "api.shop.internal:443", "169.254.169.254") == (False, 2)
+    assert decide("admin", "127.0.0.1:22") == (True, 3)
+    assert decide(web, "127.0.0.1:22") == (False, None)
 
 
 # ---------------------------------------------------------------------------------------------- the file
