@@ -99,6 +99,7 @@ class Tunnels:
                 peer=request.remote,
                 target=_asked(request),
                 reason=refusal.reason,
+                detail=refusal.detail,
                 **({"cause": refusal.cause} if refusal.cause else {}),
             )
             return answer_refusal(refusal, connection_id)
