@@ -21,6 +21,7 @@ _MAX_PORT: Final = 65535
 _MAX_NUMBER: Final = 1_000_000_000
 _MAX_NAME: Final = 100
 _SHOWN: Final = 100
+_MAX_SHOWN: Final = 10**18  # Python refuses to write down numbers of thousands of digits
 _RULE_KEYS: Final = ("name", "action", "identities", "targets", "limits")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _NETWORK = re.compile(r"[0-9.]+/[0-9]{1,2}|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/[0-9]{1,3}\]")
@@ -248,5 +249,7 @@ def _kind(value: object) -> str:
 
 
 def _show(value: object) -> str:
+    if isinstance(value, int) and abs(value) > _MAX_SHOWN:
+        return "that large a number"
     text = repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -42,7 +42,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
         "server_listening",
         listen=str(bound_address(sockets, settings.api_addr)),
         targets=[str(target) for target in settings.targets],
-        policy_file=settings.policy_file and str(settings.policy_file),
+        **({"policy_file": str(settings.policy_file)} if settings.policy_file else {}),
         max_connections=settings.max_connections,
         tls=trust.tls is not None,
     )

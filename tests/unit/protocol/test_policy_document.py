@@ -214,6 +214,7 @@ SECONDS = "a number of seconds from 1, for example 600"
         ({"connections_per_identity": 0}, f"connections_per_identity: this is {COUNT}, not 0"),
         ({"connections_per_identity": True}, f"connections_per_identity: this is {COUNT}, not True"),
         ({"connections_per_target": 1.5}, f"connections_per_target: this is {COUNT}, not 1.5"),
+        ({"connections_per_target": 10**5000}, f"connections_per_target: this is {COUNT}, not that large a number"),
         ({"connections_per_target": 10**10}, f"connections_per_target: this is {COUNT}, not 10000000000"),
         ({"rate_per_second": 0}, "rate_per_second: this is a number from 0.001, for example 5, not 0"),
         ({"rate_per_second": "5"}, "rate_per_second: this is a number from 0.001, for example 5, not '5'"),

@@ -51,6 +51,13 @@ def test_a_good_one():
         (GOOD.replace('"db.internal:5432"', "10:22"), "rule 1: targets: 622 is no text; put it in quotes"),
         (GOOD.replace("allow", "yes"), "rule 1: action: this is allow or deny, not True"),
         ("[" * 5000, "this is no YAML"),
+        ("rules: !!bool x", "this is no YAML that could be a policy"),
+        ("rules: !!timestamp x", "this is no YAML that could be a policy"),
+        ("rules: !!set [a]", "this is no YAML that could be a policy"),
+        ("rules: !!float ''", "this is no YAML that could be a policy"),
+        ("&a {rules: [*a]}", "rule 1: unknown key 'rules'"),
+        ("rules: &a [*a]", "rule 1: a rule is a mapping"),
+        ("? 0x" + "f" * 6000 + "\n: 1", "unknown key that large a number"),
     ],
 )
 def test_what_is_no_policy(text, problem):
