@@ -26,6 +26,7 @@ from sokken.protocol.address import (
 )
 from sokken.protocol.credentials import parse_header_fields
 from sokken.protocol.identity import is_claim
+from sokken.protocol.proxy import NO_PROXY_EXAMPLE, PROXY_EXAMPLE, Exemption, Proxy, parse_exemption, parse_proxy
 
 T = TypeVar("T")
 
@@ -50,6 +51,8 @@ class Mark:
     argument: str = ""
     example: str = ""
     shown_default: str = ""
+    variable: str = ""
+    """Its environment variable if that is none of ours."""
     is_secret: bool = False
     """Never shown, and never an option: everybody may read a command line (``ps``)."""
     refuses_empty: bool = False
@@ -176,6 +179,14 @@ HeaderFields = Annotated[
     tuple[tuple[str, str], ...],
     PlainValidator(_translated(parse_header_fields)),
     Mark(unit="lines", is_secret=True, refuses_empty=True),
+]
+ProxyUrl = Annotated[
+    Proxy | None,
+    PlainValidator(_translated(parse_proxy)),
+    Mark(unit="URL", example=PROXY_EXAMPLE, is_secret=True, refuses_empty=True),
+]
+Exemptions = Annotated[
+    tuple[Exemption, ...], PlainValidator(_listed(parse_exemption)), Mark(unit="list", example=NO_PROXY_EXAMPLE)
 ]
 Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
 OptionalClaim = Annotated[

@@ -1,8 +1,9 @@
 """Every setting of both programs, declared once: name, type, default and one line of help.
 
 ``-help``, docs/settings.md and the check of unknown variables are made from these classes; a field
-``max_connections`` is the variable SOKKEN_MAX_CONNECTIONS and the option ``-max-connections``. No name may end
-like the variables that Kubernetes makes for a Service (``_PORT``, ``_SERVICE_HOST`` ...).
+``max_connections`` is the variable SOKKEN_MAX_CONNECTIONS and the option ``-max-connections``, and what other
+programs read, too, is their variable (HTTPS_PROXY). No name may end like the variables that Kubernetes makes for a
+Service (``_PORT``, ``_SERVICE_HOST`` ...).
 """
 
 import re
@@ -15,12 +16,14 @@ from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sokken.protocol.address import LISTEN_EXAMPLE, Address
+from sokken.protocol.proxy import NO_PROXY_EXAMPLE
 from sokken.settings.fields import (
     BasePath,
     Claim,
     Connections,
     CredentialPath,
     Days,
+    Exemptions,
     Files,
     Forwards,
     HeaderFields,
@@ -34,6 +37,7 @@ from sokken.settings.fields import (
     OptionalSeconds,
     OptionalText,
     Origins,
+    ProxyUrl,
     Rate,
     Seconds,
     SecondsFromZero,
@@ -205,6 +209,22 @@ class ClientSettings(ProgramSettings):
     )
     allow_plaintext_credentials: Switch = Field(
         default=False, description="Send credentials over ws:// to servers that are not on loopback, too"
+    )
+    proxy: ProxyUrl = Field(default=None, description="HTTP proxy that leads to the servers, http:// or https://")
+    https_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTPS_PROXY", is_secret=True)] = Field(
+        default=None,
+        validation_alias="https_proxy",
+        description="HTTP proxy for wss:// to other hosts, unless SOKKEN_PROXY is set",
+    )
+    http_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTP_PROXY", is_secret=True)] = Field(
+        default=None,
+        validation_alias="http_proxy",
+        description="HTTP proxy for ws:// to other hosts, unless SOKKEN_PROXY is set",
+    )
+    no_proxy: Annotated[Exemptions, Mark(unit="list", variable="NO_PROXY", example=NO_PROXY_EXAMPLE)] = Field(
+        default=(),
+        validation_alias="no_proxy",
+        description="Servers that are reached without a proxy: names, domains, addresses, networks, or *",
     )
     connect_timeout_seconds: Seconds = Field(
         default=30, description="How long a local connection waits for its tunnel, retries included"

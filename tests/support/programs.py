@@ -21,7 +21,7 @@ class Program:
     """`sokken` with some arguments. Its log is standard error, one JSON object a line."""
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SOKKEN_")}
+        clean = {name: value for name, value in os.environ.items() if not _is_setting(name)}
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "sokken", *arguments],
             stdin=subprocess.DEVNULL,
@@ -105,6 +105,10 @@ class Program:
         """Memory that is its own."""
         with open(f"/proc/{self.pid}/smaps_rollup") as rollup:
             return next(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith("SOKKEN_") or variable.lower() in {"https_proxy", "http_proxy", "no_proxy"}
 
 
 def _matches(line: Line, event: str, fields: dict[str, object]) -> bool:

@@ -23,7 +23,7 @@ def test_every_setting_is_told_by_the_name_of_its_variable(program):
     text = program_help(program)
     for setting in settings_of(PROGRAMS[program]).values():
         assert setting.variable in text
-        assert (f"\n  {setting.option}" in text) is not bool(setting.argument)
+        assert (f"\n  {setting.option}" in text) is not bool(setting.argument or setting.is_secret)
 
 
 def test_an_option_has_its_unit_meaning_and_default():

@@ -94,3 +94,17 @@ def test_port_0_is_another_port_every_time():
 def test_choices(name, value):
     with pytest.raises(ValidationError):
         ClientSettings(api_addr=":1", forwards=f":2={URL}", **{name: value})
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_proxies_have_the_variables_that_other_programs_read_too(monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://me:s3cret@p:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost,.example.com 10.0.0.0/8")
+    monkeypatch.setenv("HTTP_PROXY", "")
+    monkeypatch.setenv("SOKKEN_PROXY", "ours:1")
+    settings = ClientSettings(api_addr=":1", forwards=f":2={URL}")
+    assert str(settings.https_proxy) == "http://p:3128"
+    assert str(settings.proxy) == "http://ours:1"
+    assert settings.http_proxy is None
+    assert [str(item) for item in settings.no_proxy] == ["localhost", ".example.com", "10.0.0.0/8"]
+    assert "s3cret" not in repr(settings)
