@@ -54,6 +54,14 @@ def parse_bearer(values: Sequence[str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Shown:
+    """The credentials of one request: a verified certificate (``getpeercert``), a bearer token."""
+
+    certificate: Mapping[str, Any] | None
+    bearer: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
     """The tokens that a server accepts, as SHA-256, and whose they are."""
 

@@ -4,15 +4,13 @@ Any of what is configured will do: a client certificate, a token of the file, a 
 anything listens, so that what is configured and cannot work ends the program instead of leaving it open.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
 from sokken.errors import ConfigurationError
-from sokken.protocol.credentials import Tokens, Unproven, identify_certificate, parse_bearer, parse_tokens
+from sokken.protocol.credentials import Shown, Tokens, Unproven, identify_certificate, parse_bearer, parse_tokens
 from sokken.protocol.identity import ANONYMOUS, Identity
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.transport.channel import TlsChannel
@@ -64,14 +62,6 @@ class AuthenticationSettings(Protocol):
     @property
     def jwt_jwks_token_file(self) -> Path | None:
         """What to show at the URL."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Shown:
-    """The credentials of one request: a verified certificate (``getpeercert``), a bearer token."""
-
-    certificate: Mapping[str, Any] | None
-    bearer: str | None
 
 
 class PublishedKeys(Protocol):

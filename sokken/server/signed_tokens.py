@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol
 
 import jwt
 
-from sokken.protocol.credentials import Unproven, check_name
+from sokken.protocol.credentials import Shown, Unproven, check_name
 from sokken.protocol.identity import Identity
-from sokken.server.authentication import Shown
 from sokken.transport.files import WatchedFile
 
 LEEWAY_SECONDS: Final = 60

@@ -118,7 +118,7 @@ REFUSED = {
     "two tokens": ((bearer(TOKEN), bearer(TOKEN)), "there is more than one Authorization header"),
     "a password": ((("Authorization", "Basic Y2k6czNjcjN0"),), "the Authorization header holds no Bearer token"),
     "an expired one": ((bearer(issuer.token(exp=-100)),), "the token has expired"),
-    "an early one": ((bearer(issuer.token(nbf=100)),), "the token is not valid yet"),
+    "an early one": ((bearer(issuer.token(nbf=3600, exp=7200)),), "the token is not valid yet"),
     "another audience": ((bearer(issuer.token(aud="other")),), "the token is for another audience"),
     "another issuer": ((bearer(issuer.token(iss="https://other.test")),), "the token is of another issuer"),
     "another key": ((bearer(stranger.token()),), "the token's signature is wrong"),

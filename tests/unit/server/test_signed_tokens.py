@@ -9,9 +9,8 @@ import json
 import jwt
 import pytest
 
-from sokken.protocol.credentials import Unproven
+from sokken.protocol.credentials import Shown, Unproven
 from sokken.protocol.identity import Identity
-from sokken.server.authentication import Shown
 from sokken.server.signed_tokens import JwtAuthenticator, parse_keys
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer
 
