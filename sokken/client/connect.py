@@ -24,11 +24,13 @@ from sokken.protocol.handshake import (
 )
 from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
 from sokken.protocol.outcomes import ConnectOutcome, Outcome
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.exchange import exchange, read_body
 from sokken.transport.plane import Plane
+from sokken.transport.proxy import ProxyError, dial_through
 from sokken.transport.resolve import Resolver
 from sokken.transport.tls import start_tls
 
@@ -56,6 +58,22 @@ class ConnectSettings(CredentialSettings, Protocol):
     @property
     def server_name(self) -> str | None:
         """Whose certificate a server must have, instead of its URL's host."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which every server is reached."""
+
+    @property
+    def https_proxy(self) -> Proxy | None:
+        """Through which else those of wss:// are."""
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """Through which else those of ws:// are."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Which servers are reached without one."""
 
     @property
     def connect_timeout_seconds(self) -> float:
@@ -139,6 +157,9 @@ class Connector:
         except DialError as error:
             outcome = _DIAL_OUTCOMES.get(error.failure, ConnectOutcome.SERVER_UNREACHABLE)
             raise ConnectError(outcome, error.detail, retry=True) from None
+        except ProxyError as error:
+            verdict = error.verdict
+            raise ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry) from None
         except HandshakeError as error:
             raise ConnectError(Outcome.PROTOCOL_ERROR, error.detail, retry=False) from None
         except ssl.SSLError as error:
@@ -174,11 +195,20 @@ class Connector:
 
     async def _dial(self, url: ServerUrl) -> Channel:
         context = self._credentials.context() if url.secure else None
-        sock = await dial(self._resolver, Address(url.host, url.port), self._settings.attempt_timeout_seconds)
+        channel = await self._reach(url)
         if context is None:
-            return sock
+            return channel
         name = self._settings.server_name or url.host.partition("%")[0]
-        return await start_tls(self._plane.loop, sock, context, name)
+        return await start_tls(self._plane.loop, channel, context, name)
+
+    async def _reach(self, url: ServerUrl) -> Channel:
+        settings, seconds = self._settings, self._settings.attempt_timeout_seconds
+        inherited = settings.https_proxy if url.secure else settings.http_proxy
+        proxy = choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
+        if proxy is None:
+            return await dial(self._resolver, Address(url.host, url.port), seconds)
+        authority, context_of = connect_authority(url), self._credentials.proxy_context
+        return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
 
 
 _DIAL_OUTCOMES: Final = {DialFailure.DNS: ConnectOutcome.SERVER_DNS}

@@ -6,7 +6,7 @@ connection is made without it, and as soon as it is there, they are.
 
 import ssl
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -83,6 +83,7 @@ class Credentials:
         pair = open_file(settings.client_cert_file, parse_key_pair, "SOKKEN_CLIENT_CERT_FILE", *([key] if key else []))
         make_context = partial(client_context, verifies=not settings.tls_insecure_skip_verify)
         self._tls = TlsFiles(make_context, authorities, pair)
+        self._authorities = authorities
 
     def headers(self) -> Mapping[str, str]:
         """What to send along; raises ConfigurationError while a file has never been good."""
@@ -99,6 +100,14 @@ class Credentials:
         """TLS toward a server; raises ConfigurationError while a file has never been good."""
         self._tls.look()
         return self._tls.context()
+
+    def proxy_context(self) -> ssl.SSLContext:
+        """TLS toward a proxy: the same authorities, always verified, and no certificate is shown."""
+        self._tls.look()
+        return _proxy_context(None if self._authorities is None else self._authorities.value)
+
+
+_proxy_context = lru_cache(maxsize=1)(client_context)
 
 
 def refuse_contradictions(settings: CredentialSettings) -> None:

@@ -140,9 +140,9 @@ def judge_connect(answer: Answer, authority: str, proxy: Proxy) -> Verdict | Non
         return None
     said = f"the proxy {proxy} answered {status}"
     match status:
-        case 407 if proxy.authorization is None:
+        case 401 | 407 if proxy.authorization is None:
             advice = "it asks for credentials: give them in the proxy's URL (http://USER:PASSWORD@HOST:PORT)"
-        case 407:
+        case 401 | 407:
             advice = "it does not accept the credentials in its URL"
         case 403 | 405:
             advice = f"it does not allow a connection to {authority}: its rules must allow CONNECT to that port"
@@ -150,7 +150,7 @@ def judge_connect(answer: Answer, authority: str, proxy: Proxy) -> Verdict | Non
             advice = f"it could not connect to {authority}"
         case _:
             advice = f"it was asked to connect to {authority}: is it an HTTP proxy?"
-    outcome = Reason.UNAUTHENTICATED if status == 407 else ConnectOutcome.SERVER_UNREACHABLE
+    outcome = Reason.UNAUTHENTICATED if status in (401, 407) else ConnectOutcome.SERVER_UNREACHABLE
     return Verdict(status in _RETRIED, outcome.value, f"{said}; {advice}")
 
 

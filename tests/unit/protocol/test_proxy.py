@@ -150,6 +150,7 @@ def test_a_proxy_that_has_connected(status):
     [
         (407, OURS, False, "unauthenticated", "it asks for credentials"),
         (407, parse_proxy("http://me:s3cret@p:1"), False, "unauthenticated", "does not accept the credentials"),
+        (401, parse_proxy("http://me:s3cret@p:1"), False, "unauthenticated", "does not accept the credentials"),
         (403, OURS, False, "server_unreachable", "it does not allow a connection to b:443"),
         (502, OURS, True, "server_unreachable", "it could not connect to b:443"),
         (504, OURS, True, "server_unreachable", "it could not connect to b:443"),
