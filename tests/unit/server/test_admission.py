@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sokken.protocol.address import Address
+from sokken.protocol.address import Address, parse_target
 from sokken.protocol.identity import ANONYMOUS, Identity
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import policy_of_targets
@@ -65,9 +65,55 @@ def refused(reason):
 
 
 # ------------------------------------------------------------------------------------------ by what is asked
-def test_a_target_that_is_none():
-    with refused(Reason.BAD_REQUEST):
-        admission().decide("a", ANONYMOUS)
+LISTED = ["127.0.0.1:22", "db.example.org:5432", "[2001:db8::1]:22", "[fe80::1%eth0]:22"]
+
+
+def listing():
+    return Admission(policy_of_targets(map(parse_target, LISTED)), Connections(1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [
+        ("127.0.0.1:22", "127.0.0.1:22"),
+        ("DB.Example.org:5432", "db.example.org:5432"),
+        ("db.example.org.:5432", "db.example.org:5432"),
+        ("[2001:DB8:0:0::0001]:22", "[2001:db8::1]:22"),
+        ("[fe80::1%eth0]:22", "[fe80::1%eth0]:22"),
+    ],
+)
+def test_a_listed_target_in_any_spelling(asked, target):
+    assert str(listing().decide(asked, ANONYMOUS).target) == target
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "127.0.0.1:23",
+        "127.0.0.2:22",
+        "db.example.org:22",
+        "example.org:5432",
+        "[::ffff:7f00:1]:22",
+        "[fe80::1%eth1]:22",
+        "[fe80::1]:22",
+    ],
+)
+def test_any_target_that_is_not_listed_is_forbidden(asked):
+    with refused(Reason.FORBIDDEN_TARGET) as caught:
+        listing().decide(asked, ANONYMOUS)
+    assert caught.value.status == 403
+    assert caught.value.detail == f"{asked} is not an allowed target of this server"
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "127.0.0.1", ":22", "127.0.0.1:0", "127.0.0.1%3A22", "%31:22", "a b:22", "x\0:22"]
+)
+def test_what_is_no_target_is_a_bad_request(asked):
+    with refused(Reason.BAD_REQUEST) as caught:
+        listing().decide(asked, ANONYMOUS)
+    assert caught.value.status == 400
+    assert caught.value.detail.startswith("the path names no target: ")
+    assert caught.value.detail.isprintable()
 
 
 def test_a_forbidden_target_says_why_only_to_this_end():
@@ -83,11 +129,14 @@ def test_what_is_forbidden_is_said_before_what_is_full():
     gate._connections.is_draining = True
     with refused(Reason.FORBIDDEN_TARGET):
         gate.decide("b:1", ANONYMOUS)
-    with refused(Reason.DRAINING):
+    with refused(Reason.DRAINING) as caught:
         gate.decide("a:1", ANONYMOUS)
+    assert (caught.value.status, caught.value.retry_after) == (503, 1)
     gate._connections.is_draining = False
-    with refused(Reason.SERVER_FULL):
+    with refused(Reason.SERVER_FULL) as caught:
         gate.decide("a:1", ANONYMOUS)
+    assert (caught.value.status, caught.value.retry_after) == (429, 1)
+    assert caught.value.detail == "this server has all the 0 connections that it may have"
 
 
 def test_the_simple_form_lets_a_name_lead_anywhere():
