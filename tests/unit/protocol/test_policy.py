@@ -289,6 +289,55 @@ def test_a_denied_network_is_closed_to_every_name_and_literal(address, length, i
     assert not judged.judge("me", parse_target(str(Address(str(address), 1)))).is_allowed
 
 
+RULES = st.lists(
+    st.builds(
+        "{} {} | {}".format,
+        st.sampled_from(["allow", "deny"]),
+        st.sampled_from(["me", "m*", "you", "*"]),
+        st.sampled_from(
+            ["*:*", "*:2-9", "*.b:1", "a.b:1", "a.b:*", "10.0.0.0/8:*", "10.0.0.1:1", "127.0.0.0/8:*", "0.0.0.0/0:1"]
+        ),
+    ),
+    max_size=6,
+)
+
+
+def expected(rules, host, address):
+    """What docs/policy.md says, for identity ``me`` and port 1, rule by rule and without any haste."""
+    covering = [rule.split(" | ") for rule in rules if rule.split(" ")[1] in ("me", "m*", "*")]
+    covering = [(head.startswith("allow"), *target.rsplit(":", 1)) for head, target in covering]
+    covering = [(allows, pattern) for allows, pattern, ports in covering if ports in ("*", "1")]
+    is_sensitive = address in ipaddress.ip_network("127.0.0.0/8")
+    by_pattern = False
+    for allows, pattern in covering:
+        if pattern[0].isdigit():
+            network = ipaddress.ip_network(pattern)
+            if address not in network:
+                continue
+            if not allows or not is_sensitive or network.prefixlen >= 8:
+                return allows
+            by_pattern = True
+        elif pattern == host:
+            if not by_pattern or (is_sensitive and allows):
+                return allows
+        elif pattern == "*" or (pattern == "*.b" and host.endswith(".b")):
+            if not allows and not by_pattern:
+                return False
+            by_pattern = True
+    return by_pattern and not is_sensitive
+
+
+@given(
+    RULES, st.sampled_from(["a.b", "x.b", "c", ""]), st.sampled_from(["10.0.0.1", "10.0.0.2", "127.0.0.1", "8.8.8.8"])
+)
+def test_it_does_what_is_documented(rules, host, address):
+    judged = policy(*rules) if rules else Policy([])
+    verdict = judged.judge("me", Address(host or address, 1), read_address(address))
+    assert verdict.is_allowed is expected(rules, host or address, ipaddress.ip_address(address))
+    # What is denied before it is resolved could not have led anywhere.
+    assert verdict.is_allowed <= judged.judge("me", Address(host or address, 1)).is_allowed
+
+
 def test_a_thousand_rules_are_compared_once_for_who_comes_again():
     rules = [f"allow team-{number} | host-{number}:*" for number in range(1000)]
     judged = policy(*rules)
