@@ -6,6 +6,23 @@ from pathlib import Path
 from tests.support.services import installed, succeed
 
 _serial = itertools.count(1)
+# RFC 5280 asks for these, and Python insists on them since 3.13.
+_FIELDS = """
+basicConstraints = critical, CA:false
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+extendedKeyUsage = serverAuth, clientAuth
+"""
+_AUTHORITY = """
+[req]
+distinguished_name = name
+x509_extensions = authority
+[name]
+[authority]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+"""
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
@@ -17,8 +34,10 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self._key = folder / f"{name}.key"
         self._openssl = installed("openssl")
-        names = ("-subj", f"/CN={name}", "-days", "2", "-keyout", self._key, "-out", self.file)
-        succeed(self._openssl, "req", "-x509", *_NEW_KEY, *names)
+        config = folder / f"{name}.conf"
+        config.write_text(_AUTHORITY)
+        wanted = ("-config", config, "-subj", f"/CN={name}", "-days", "2", "-keyout", self._key, "-out", self.file)
+        succeed(self._openssl, "req", "-x509", *_NEW_KEY, *wanted)
 
     @property
     def self_signed(self) -> Path:
@@ -33,12 +52,11 @@ class Authority:
         Negative ``days``: it has ended already. Certificate and key stand alone beside it (``.crt``, ``.key``).
         """
         part = self.folder / f"issued-{next(_serial)}"
-        request, certificate, key = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key"))
-        wanted = ["-subj", f"/CN={subject}"]
-        if names:
-            wanted += ["-addext", "subjectAltName=" + ",".join(names)]
-        succeed(self._openssl, "req", *_NEW_KEY, *wanted, "-keyout", key, "-out", request)
-        signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-copy_extensions", "copy")
+        request, certificate, key, fields = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key", ".ext"))
+        fields.write_text(_FIELDS + (f"subjectAltName = {','.join(names)}\n" if names else ""))
+        wanted = ("-subj", f"/CN={subject}", "-keyout", key, "-out", request)
+        succeed(self._openssl, "req", *_NEW_KEY, *wanted)
+        signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-extfile", fields)
         succeed(self._openssl, "x509", "-req", "-in", request, *signing, "-days", days, "-out", certificate)
         both = part.with_suffix(".pem")
         both.write_bytes(certificate.read_bytes() + key.read_bytes())
