@@ -7,17 +7,25 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from sokken.cli.arguments import load_settings
 from sokken.cli.options import CommandLine
+from sokken.client.credentials import Credentials, refuse_plaintext
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Address
-from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, Source, UnknownSetting
+from sokken.settings import (
+    ClientSettings,
+    InvalidSettings,
+    Loaded,
+    ProgramSettings,
+    ServerSettings,
+    Source,
+    UnknownSetting,
+)
 from sokken.settings.catalogue import PROGRAMS, settings_of
-from sokken.transport.tls import client_context
 
 SOUND: Final = 0
 UNSOUND: Final = 3
@@ -43,7 +51,18 @@ def find_problems(settings: ProgramSettings) -> Iterator[str]:
     if isinstance(settings, ClientSettings):
         for forward in settings.forwards:
             yield from _unresolvable("a forward", forward.listen)
-        yield from _unusable_authorities(settings.ca_file)
+        yield from _failing(
+            lambda: refuse_plaintext(settings), lambda: Credentials(settings, are_required=True).context()
+        )
+    if isinstance(settings, ServerSettings):
+        from sokken.server.authentication import open_authentication, open_tls  # not for who checks a client
+        from sokken.server.policy_file import open_policy
+
+        yield from _failing(
+            lambda: open_tls(settings),
+            lambda: open_authentication(settings),
+            lambda: open_policy(settings.policy_file, settings.targets),
+        )
     if not settings.log_pretty:
         yield from _unwritable(settings.log_file)
     if settings.event_loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
@@ -93,11 +112,12 @@ def _unresolvable(what: str, address: Address) -> Iterator[str]:
         yield f"{what}: '{address}' does not resolve here: {error.strerror}"
 
 
-def _unusable_authorities(path: Path | None) -> Iterator[str]:
-    try:
-        client_context(path)
-    except ConfigurationError as error:
-        yield str(error)
+def _failing(*checks: Callable[[], object]) -> Iterator[str]:
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as error:
+            yield str(error)
 
 
 def _unwritable(path: Path | None) -> Iterator[str]:

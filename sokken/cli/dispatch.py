@@ -11,7 +11,7 @@ from typing import TypeVar
 from sokken import __version__
 from sokken.cli.arguments import load_settings
 from sokken.cli.help import overview, program_help
-from sokken.cli.options import CHECK, CommandLine, parse_command_line
+from sokken.cli.options import CHECK, POLICY, CommandLine, parse_command_line
 from sokken.errors import ConfigurationError, UsageError
 from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, ServerSettings
 from sokken.settings.catalogue import PROGRAMS
@@ -22,6 +22,10 @@ S = TypeVar("S", bound=ProgramSettings)
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says and return the exit code; raises SokkenError."""
+    if argv[:1] == [POLICY]:
+        from sokken.cli.policy import policy
+
+        return policy(argv[1:])
     line = parse_command_line(argv)
     if line.wants_version:
         print(f"sokken {__version__}")
@@ -69,6 +73,6 @@ def _unknown_program(line: CommandLine) -> str:
         return line.problems[0].text
     if not line.program:
         return f"{CHECK} is followed by server or client, for example sokken {CHECK} server"
-    near = suggest(line.program, [*PROGRAMS, CHECK])
+    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY])
     hint = f"did you mean {near}?" if near else "for example sokken server --help"
     return f"unknown command {line.program!r}, {hint}"

@@ -24,6 +24,8 @@ More:
   sokken client --help           the client's
   sokken check-config server|client ...
                                  check the settings, and show where each came from
+  sokken policy test --identity IDENTITY --target HOST:PORT
+                                 which rule decides, and why (sokken policy --help)
   sokken --version
 
 Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 missing or unworkable settings.
@@ -32,7 +34,8 @@ Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 mi
 _ARGUMENTS: Final = {
     "server": """
 API_ADDR is where HTTP is served, [HOST]:PORT (SOKKEN_API_ADDR); each REMOTE_ADDR is a target that tunnels may
-lead to, HOST:PORT (SOKKEN_TARGETS). Without arguments they come from the environment.
+lead to, HOST:PORT (SOKKEN_TARGETS). Without arguments they come from the environment. Rules who may reach what
+(-policy-file) stand instead of REMOTE_ADDRs.
 """,
     "client": """
 API_ADDR is where health is served, [HOST]:PORT (SOKKEN_API_ADDR); connections to each LISTEN_ADDR are tunnelled
@@ -55,6 +58,8 @@ def program_help(program: str) -> str:
 
 
 def _describe(setting: Setting) -> str:
+    if setting.is_secret:  # no option: everybody may read a command line
+        return f"  {setting.variable}, a variable only\n        {setting.meaning}\n"
     value = "" if setting.is_switch else f" {setting.unit.upper()}"
     default = f"default {setting.default}, " if setting.default and not setting.is_switch else ""
     return f"  {setting.option}{value}\n        {setting.meaning} ({default}{setting.variable})\n"

@@ -13,6 +13,7 @@ from sokken.settings.catalogue import PROGRAMS, Setting, all_settings, programs_
 from sokken.settings.environment import suggest
 
 CHECK: Final = "check-config"
+POLICY: Final = "policy"
 _HELP: Final = ("-h", "-help")
 _VERSION: Final = "-version"
 
@@ -71,6 +72,11 @@ def _take_option(line: CommandLine, word: str, rest: Iterator[str], known: Mappi
         near = suggest(option, known)
         hint = f"did you mean {near}?" if near else "see sokken server --help and sokken client --help"
         line.problems.append(Problem("", f"unknown option {name}, {hint}"))
+    elif known[option].is_secret:
+        variable = known[option].variable
+        if not equals:
+            next(rest, None)  # else it would be taken for an address, and told as one
+        line.problems.append(Problem("", f"option {name} would be seen by everybody on this host; set {variable}"))
     else:
         setting = known[option]
         value = text if equals else _value_of(setting, rest)

@@ -8,11 +8,11 @@ import ssl
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from sokken import __version__
-from sokken.errors import SokkenError
+from sokken.client.credentials import Credentials, CredentialSettings
+from sokken.errors import ConfigurationError, SokkenError
 from sokken.protocol.address import Address, ServerUrl
 from sokken.protocol.backoff import judge_answer, next_delay, parse_retry_after
 from sokken.protocol.handshake import (
@@ -24,13 +24,15 @@ from sokken.protocol.handshake import (
 )
 from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
 from sokken.protocol.outcomes import ConnectOutcome, Outcome
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.exchange import exchange, read_body
 from sokken.transport.plane import Plane
+from sokken.transport.proxy import ProxyError, dial_through
 from sokken.transport.resolve import Resolver
-from sokken.transport.tls import client_context, start_tls
+from sokken.transport.tls import start_tls
 
 T = TypeVar("T")
 
@@ -42,7 +44,7 @@ _CHECK_PASSED: Final = 204
 _ORIGINAL_CHECKED: Final = frozenset({400, 426})
 
 
-class ConnectSettings(Protocol):
+class ConnectSettings(CredentialSettings, Protocol):
     """What connecting needs to know of the settings."""
 
     @property
@@ -54,8 +56,24 @@ class ConnectSettings(Protocol):
         """Which tunnel it says that it belongs to."""
 
     @property
-    def ca_file(self) -> Path | None:
-        """Whom to trust instead of the system's authorities."""
+    def server_name(self) -> str | None:
+        """Whose certificate a server must have, instead of its URL's host."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which every server is reached."""
+
+    @property
+    def https_proxy(self) -> Proxy | None:
+        """Through which else those of wss:// are."""
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """Through which else those of ws:// are."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Which servers are reached without one."""
 
     @property
     def connect_timeout_seconds(self) -> float:
@@ -90,11 +108,11 @@ class Connector:
     """Connects to servers, for tunnels and for checks."""
 
     def __init__(self, plane: Plane, settings: ConnectSettings) -> None:
-        """Loads the authorities, so that an unreadable file is an error at start: raises ConfigurationError."""
+        """Raises ConfigurationError for credentials that contradict each other."""
         self._plane = plane
         self._settings = settings
         self._resolver = Resolver(plane.loop)
-        self._tls: ssl.SSLContext | None = client_context(settings.ca_file) if settings.ca_file else None
+        self._credentials = Credentials(settings)
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
@@ -134,9 +152,14 @@ class Connector:
         except TimeoutError:
             detail = f"the server did not answer within {seconds:.3g} s"
             raise ConnectError(ConnectOutcome.CONNECT_TIMEOUT, detail, retry=True) from None
+        except ConfigurationError as error:
+            raise ConnectError(ConnectOutcome.CREDENTIAL_UNAVAILABLE, str(error), retry=False) from None
         except DialError as error:
             outcome = _DIAL_OUTCOMES.get(error.failure, ConnectOutcome.SERVER_UNREACHABLE)
             raise ConnectError(outcome, error.detail, retry=True) from None
+        except ProxyError as error:
+            verdict = error.verdict
+            raise ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry) from None
         except HandshakeError as error:
             raise ConnectError(Outcome.PROTOCOL_ERROR, error.detail, retry=False) from None
         except ssl.SSLError as error:
@@ -146,6 +169,7 @@ class Connector:
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
     async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str]) -> Opened:
+        headers = {**self._credentials.headers(), **headers}
         key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
         channel = await self._dial(url)
         try:
@@ -158,9 +182,10 @@ class Connector:
             raise
 
     async def _check(self, url: ServerUrl) -> None:
+        headers = {**self._credentials.headers(), **self._claims}
         channel = await self._dial(url)
         try:
-            answer, _ = await exchange(self._plane, channel, format_check_request(url, self._claims))
+            answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
         finally:
             channel.close()
         # An original knows no check: it has answered, and that is all that can be learned from it.
@@ -169,12 +194,21 @@ class Connector:
             raise _refused(answer, b"")
 
     async def _dial(self, url: ServerUrl) -> Channel:
-        sock = await dial(self._resolver, Address(url.host, url.port), self._settings.attempt_timeout_seconds)
-        if not url.secure:
-            return sock
-        if self._tls is None:
-            self._tls = client_context(None)
-        return await start_tls(self._plane.loop, sock, self._tls, url.host.partition("%")[0])
+        context = self._credentials.context() if url.secure else None
+        channel = await self._reach(url)
+        if context is None:
+            return channel
+        name = self._settings.server_name or url.host.partition("%")[0]
+        return await start_tls(self._plane.loop, channel, context, name)
+
+    async def _reach(self, url: ServerUrl) -> Channel:
+        settings, seconds = self._settings, self._settings.attempt_timeout_seconds
+        inherited = settings.https_proxy if url.secure else settings.http_proxy
+        proxy = choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
+        if proxy is None:
+            return await dial(self._resolver, Address(url.host, url.port), seconds)
+        authority, context_of = connect_authority(url), self._credentials.proxy_context
+        return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
 
 
 _DIAL_OUTCOMES: Final = {

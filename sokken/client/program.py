@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from sokken import __version__
+from sokken.client.credentials import refuse_plaintext
 from sokken.settings import ClientSettings, UnknownSetting
 from sokken.telemetry import logs
 from sokken.transport.listen import Listener, bind, bound_address
@@ -21,6 +22,9 @@ def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
     logs.install_exception_hooks()
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
+    refuse_plaintext(settings)
+    if settings.tls_insecure_skip_verify:
+        log.warning("tls_not_verified", detail="SOKKEN_TLS_INSECURE_SKIP_VERIFY is set: anybody may be the server")
     bound = []
     for forward in settings.forwards:
         sockets = bind(forward.listen, f"forward {forward.name}")

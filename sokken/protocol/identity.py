@@ -1,7 +1,7 @@
-"""Who says they are at the other end: the names of our headers, and what their values may hold.
+"""Who is at the other end: as the server has verified it, and as the client claims it.
 
-The client writes these headers, the server reads them and logs them as claims. Claims are never
-trusted: nothing here may decide whether somebody is let in.
+An ``Identity`` is what a credential proved. The claims are the headers that a client writes of itself, their names
+and what their values may hold: the server logs them as claims, and they never decide whether somebody is let in.
 """
 
 import re
@@ -21,6 +21,23 @@ _UUID7_MAX_MS = (1 << 48) - 1
 _is_claim = re.compile(r"[A-Za-z0-9._:/@-]{1,128}").fullmatch
 _is_version = re.compile(r"[A-Za-z0-9._:/@+-]{1,64}").fullmatch
 _is_uuid7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a credential proved the client to be.
+
+    ``method`` is how: ``none``, ``token``, ``jwt`` or ``certificate``; ``detail`` is which part of the credential
+    the name is from (``SAN URI``).
+    """
+
+    name: str
+    method: str
+    detail: str = ""
+
+
+ANONYMOUS: Final = Identity("anonymous", "none")
+"""Whoever comes to a server that asks for no credential."""
 
 
 def is_claim(text: str) -> bool:

@@ -93,15 +93,16 @@ class Refusal(SokkenError):
 
     ``detail`` is one sentence for a person, ``retry_after`` is in seconds. A retryable refusal always has a
     ``retry_after``: 1 unless the caller knows better. ``status`` is the reason's own unless HTTP has a better
-    one (408, 431).
+    one (408, 431). ``cause`` is for this end's log: what the other end need not know.
     """
 
     def __init__(
-        self, reason: Reason, detail: str, retry_after: int | None = None, *, status: int | None = None
+        self, reason: Reason, detail: str, retry_after: int | None = None, *, status: int | None = None, cause: str = ""
     ) -> None:
         super().__init__(reason, detail, retry_after)
         self.reason = reason
         self.detail = detail
+        self.cause = cause
         self.status = status or STATUS[reason]
         self.retry_after = 1 if retry_after is None and is_retryable(reason) else retry_after
 

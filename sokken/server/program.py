@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -10,14 +11,21 @@ from sokken import __version__
 from sokken.admin.health import add_health_routes
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
+from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
+from sokken.server.authentication import Authentication, open_authentication, open_tls
+from sokken.server.policy_file import open_policy
+from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
 from sokken.settings import ServerSettings, UnknownSetting
 from sokken.telemetry import logs
 from sokken.transport.connections import Connections
-from sokken.transport.http import HttpService
-from sokken.transport.listen import bind, bound_address
+from sokken.transport.files import WatchedFile, watch
+from sokken.transport.http import HttpService, Stage
+from sokken.transport.listen import bind, bound_address, is_loopback
 from sokken.transport.plane import Plane
+from sokken.transport.tls import TlsFiles
+from sokken.transport.tls_accept import TlsAcceptor
 
 log = logs.get_logger("server")
 
@@ -29,33 +37,78 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     raise_descriptor_limit()
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
+    trust = open_trust(settings)
     sockets = bind(settings.api_addr, "API_ADDR")
     log.info(
         "server_listening",
         listen=str(bound_address(sockets, settings.api_addr)),
         targets=[str(target) for target in settings.targets],
+        **({"policy_file": str(settings.policy_file)} if settings.policy_file else {}),
         max_connections=settings.max_connections,
+        tls=trust.tls is not None,
     )
-    return run_loop(lambda: _serve(settings, sockets), settings.event_loop)
+    if not trust.authentication.is_enabled and not all(map(is_loopback, sockets)):
+        log.warning(
+            "authentication_disabled",
+            detail="whoever reaches this address may have a tunnel; SOKKEN_TOKENS_FILE is one way to change that",
+        )
+    return run_loop(lambda: _serve(settings, trust, sockets), settings.event_loop)
 
 
-async def _serve(settings: ServerSettings, sockets: list[socket.socket]) -> int:
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Who may come in and reach what, made before anything listens."""
+
+    tls: TlsFiles | None
+    authentication: Authentication
+    policy: Policy | WatchedFile[Policy]
+
+
+def open_trust(settings: ServerSettings) -> Trust:
+    """As the settings have it; raises ConfigurationError for what is configured and cannot work."""
+    policy = open_policy(settings.policy_file, settings.targets)
+    return Trust(open_tls(settings), open_authentication(settings), policy)
+
+
+async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket]) -> int:
     loop = asyncio.get_running_loop()
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
-    tunnels = Tunnels(plane, settings, Admission(settings.targets, connections), connections)
+    authentication, policy = trust.authentication, trust.policy
+    admission = Admission(policy, connections, settings.handshake_rate_per_address)
+    watched = list(authentication.files)
+    if trust.tls is not None:
+        watched.append(trust.tls)
+    if isinstance(policy, WatchedFile):
+        watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
+    tunnels = Tunnels(plane, settings, authentication, admission, connections)
     app = web.Application()
-    add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else None)
+    add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
     add_tunnel_routes(app, tunnels, settings.base_path)
-    http = HttpService(plane, app, sockets)
+    http = HttpService(plane, app, sockets, _stages(plane, settings, trust.tls))
     await http.start()
     freeze_startup()
-    await signals.wait()
-    await drain(settings, connections, close_door=lambda: None)  # from here on tunnels are answered 503
-    await http.close()
+    async with asyncio.TaskGroup() as tasks:
+        watching = [tasks.create_task(watch(watched, settings.reload_interval_seconds))]
+        if authentication.published is not None:
+            watching.append(tasks.create_task(authentication.published.run()))
+        await signals.wait()
+        await drain(settings, connections, close_door=lambda: None)  # from here on tunnels are answered 503
+        await http.close()
+        for task in watching:
+            task.cancel()
     plane.close()
     return 0
+
+
+def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> list[Stage]:
+    """What an accepted connection goes through before its first request is read."""
+    stages: list[Stage] = []
+    if tls is not None:
+        seconds = settings.tls_handshake_timeout_seconds
+        stages.append(lambda channel, peer, then: TlsAcceptor(plane, tls.context, channel, peer, then, seconds))
+    return stages
 
 
 def add_tunnel_routes(app: web.Application, tunnels: Tunnels, base_path: str) -> None:

@@ -5,22 +5,22 @@ import random
 import socket
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from sokken.protocol.address import Address
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
     format_switching_protocols,
     validate_origin,
     validate_upgrade_request,
 )
-from sokken.protocol.identity import CONNECTION_ID, Claims, parse_claims
+from sokken.protocol.identity import CONNECTION_ID, Claims, Identity, parse_claims
 from sokken.protocol.outcomes import Outcome, Reason, Refusal
-from sokken.server.admission import Admission
+from sokken.server.admission import Admission, Admitted
+from sokken.server.authentication import Authentication
 from sokken.telemetry.logs import get_logger
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
@@ -70,9 +70,17 @@ class Detached(web.Response):
 class Tunnels:
     """Answers ``GET`` and ``HEAD`` on ``/tunnel/HOST:PORT``."""
 
-    def __init__(self, plane: Plane, settings: TunnelSettings, admission: Admission, connections: Connections) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        settings: TunnelSettings,
+        authentication: Authentication,
+        admission: Admission,
+        connections: Connections,
+    ) -> None:
         self._plane = plane
         self._settings = settings
+        self._authentication = authentication
         self._admission = admission
         self._connections = connections
         self._resolver = Resolver(plane.loop)
@@ -81,8 +89,9 @@ class Tunnels:
         """Would a tunnel be let in? Nothing is dialled, and nothing counts as a connection."""
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
         try:
+            self._admission.greet(_peer(request))
             validate_origin(request.headers, self._settings.allowed_origins)
-            self._admission.decide(_asked(request))
+            self._admission.decide(_asked(request), await self._authentication.identify(request))
         except Refusal as refusal:
             log.info(
                 "check_refused",
@@ -90,6 +99,8 @@ class Tunnels:
                 peer=request.remote,
                 target=_asked(request),
                 reason=refusal.reason,
+                detail=refusal.detail,
+                **({"cause": refusal.cause} if refusal.cause else {}),
             )
             return answer_refusal(refusal, connection_id)
         return web.Response(status=204, headers={CONNECTION_ID: connection_id})
@@ -98,35 +109,41 @@ class Tunnels:
         """Open a tunnel, or refuse it."""
         claims = parse_claims(request.headers)
         connection_id = claims.connection_id or new_connection_id()
-        story = {
+        story: dict[str, object] = {
             "connection_id": connection_id,
             "client_id": claims.client_id,
             "peer": _peer(request),
             "target": _asked(request),
         }
         try:
-            return await self._open(request, claims, connection_id)
+            return await self._open(request, claims, story)
         except Refusal as refusal:
+            story |= {"cause": refusal.cause} if refusal.cause else {}
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
             return answer_refusal(refusal, connection_id)
         except ConnectionResetError:
             log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
             return Detached()
 
-    async def _open(self, request: web.Request, claims: Claims, connection_id: str) -> web.StreamResponse:
+    async def _open(self, request: web.Request, claims: Claims, story: dict[str, object]) -> web.StreamResponse:
+        self._admission.greet(_peer(request))
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
-        target = self._admission.decide(_asked(request))
+        identity = await self._authentication.identify(request)
+        story |= _proof(identity)
+        admitted = self._admission.decide(_asked(request), identity)
+        connection_id = str(story["connection_id"])
         connection = Connection(
             self._connections,
             connection_id,
             claims.client_id and sys.intern(claims.client_id),
             _peer(request),
-            target,
-            _labels(claims.tunnel, claims.version, request.headers.get("X-Forwarded-For", "")[:200]),
+            admitted.target,
+            _labels(identity, claims.tunnel, claims.version, request.headers.get("X-Forwarded-For", "")[:200]),
+            identity=identity,
         )
         self._connections.admit(connection)
         try:
-            relay, tail = await self._connect(request, target, connection, subprotocol)
+            relay, tail = await self._connect(request, admitted, connection, subprotocol)
         except BaseException:
             self._connections.release(connection)
             raise
@@ -137,13 +154,14 @@ class Tunnels:
         return Detached(status=101)
 
     async def _connect(
-        self, request: web.Request, target: Address, connection: Connection, subprotocol: str
+        self, request: web.Request, admitted: Admitted, connection: Connection, subprotocol: str
     ) -> tuple[Relay, bytes]:
         transport = request.transport
         if not isinstance(transport, HttpTransport):
             raise ConnectionResetError("the client has gone")
-        local = await self._dial(target, connection, transport)
+        local = await self._dial(admitted, connection, transport)
         try:
+            connection.dialled = self._admission.confirm(admitted, local)
             peer, tail = transport.detach()
         except BaseException:
             local.close()
@@ -157,15 +175,17 @@ class Tunnels:
             spread=random.random(),  # noqa: S311 -- spreads pings, hides nothing
             owner=connection,
         )
+        relay.limit(admitted.limits.idle_seconds, admitted.limits.lifetime_seconds)
         return relay, tail
 
-    async def _dial(self, target: Address, connection: Connection, transport: HttpTransport) -> socket.socket:
+    async def _dial(self, admitted: Admitted, connection: Connection, transport: HttpTransport) -> socket.socket:
         """Dial, unless the client resets its connection first, or the drain time is over."""
+        check = partial(self._admission.check_addresses, admitted)
         try:
             async with asyncio.timeout(None) as patience:
                 connection.give_up = lambda: patience.reschedule(self._plane.loop.time())
                 transport.on_lost = connection.give_up
-                return await dial(self._resolver, target, self._settings.target_timeout_seconds)
+                return await dial(self._resolver, admitted.target, self._settings.target_timeout_seconds, check)
         except DialError as error:
             raise Refusal(_REASONS[error.failure], error.detail) from None
         except TimeoutError:
@@ -184,8 +204,14 @@ def _peer(request: web.Request) -> str:
     return str(request.transport.get_extra_info("peername") if request.transport else request.remote)
 
 
+def _proof(identity: Identity) -> dict[str, str]:
+    """What the log says of a verified identity; what the client claims of itself stands apart."""
+    proof = {"identity": identity.name, "identity_method": identity.method, "identity_detail": identity.detail}
+    return {name: value for name, value in proof.items() if value}
+
+
 @lru_cache(maxsize=256)
-def _labels(tunnel: str | None, version: str | None, forwarded_for: str) -> Mapping[str, str]:
+def _labels(identity: Identity, tunnel: str | None, version: str | None, forwarded_for: str) -> Mapping[str, str]:
     """What else the log says: only what was told. Cached, because many connections come from few clients."""
-    labels = {"tunnel": tunnel, "client_version": version, "forwarded_for": forwarded_for}
+    labels = {"tunnel": tunnel, "client_version": version, "forwarded_for": forwarded_for} | _proof(identity)
     return {name: value for name, value in labels.items() if value}

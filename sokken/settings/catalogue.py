@@ -22,6 +22,8 @@ class Setting:
     """One setting. An argument's name is what it is called on the command line, "" for an option."""
 
     name: str
+    variable: str
+    """The environment variable: ``SOKKEN_LOG_FILE``."""
     meaning: str
     unit: str
     argument: str
@@ -29,11 +31,7 @@ class Setting:
     example: str
     is_switch: bool
     is_secret: bool
-
-    @property
-    def variable(self) -> str:
-        """The environment variable: ``SOKKEN_LOG_FILE``."""
-        return PREFIX + self.name.upper()
+    refuses_empty: bool
 
     @property
     def option(self) -> str:
@@ -79,6 +77,7 @@ def _describe(name: str, field: FieldInfo) -> Setting:
     default = mark.shown_default or ("" if field.is_required() else format_value(field.default))
     return Setting(
         name=name,
+        variable=mark.variable or PREFIX + name.upper(),
         meaning=field.description or "",
         unit=mark.unit,
         argument=mark.argument,
@@ -86,4 +85,5 @@ def _describe(name: str, field: FieldInfo) -> Setting:
         example=mark.example or default,
         is_switch=field.annotation is bool,
         is_secret=mark.is_secret,
+        refuses_empty=mark.refuses_empty,
     )

@@ -12,7 +12,9 @@ _HEAD: Final = """\
 
 Made from the settings themselves by `python -m sokken.settings.document > docs/settings.md`.
 
-- An argument beats a variable, a variable beats the default. An empty variable is the same as none.
+- An argument beats a variable, a variable beats the default. An empty variable is the same as none, but for those
+  of certificates, tokens and other credentials: there it is an error, so that nothing is open by mistake.
+- What is secret itself is no option, because everybody on a host can read its command lines.
 - Options have one dash or two, and stand anywhere: `-max-connections 5`, `--max-connections=5`. `--` ends them.
 - `true or false`: also `1`/`0`, `yes`/`no`, `on`/`off`. As an option, `-log-debug` alone is `true`.
 - A list is separated by commas, spaces or newlines; a comma in a URL is written `%2C`. Arguments replace the list
@@ -37,7 +39,7 @@ def document() -> str:
 
 
 def _row(setting: Setting) -> str:
-    place = setting.argument or f"`{setting.option}`"
+    place = "(variable only)" if setting.is_secret else setting.argument or f"`{setting.option}`"
     default = "(required)" if setting.argument else setting.default or "(none)"
     programs = ", ".join(programs_of(setting.name))
     return f"| `{setting.variable}` | {place} | {setting.unit} | {default} | {setting.meaning} | {programs} |\n"

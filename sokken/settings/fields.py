@@ -7,6 +7,7 @@ raises ValueError with one line: the text, what is wrong with it, and an example
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -23,19 +24,23 @@ from sokken.protocol.address import (
     parse_listen_address,
     parse_target,
 )
+from sokken.protocol.credentials import parse_header_fields
 from sokken.protocol.identity import is_claim
+from sokken.protocol.proxy import NO_PROXY_EXAMPLE, PROXY_EXAMPLE, Exemption, Proxy, parse_exemption, parse_proxy
 
 T = TypeVar("T")
 
 BASE_PATH_EXAMPLE: Final = "/sokken"
 ORIGIN_EXAMPLE: Final = "https://console.example"
 CLAIM_EXAMPLE: Final = "laptop-7.example"
+JWKS_EXAMPLE: Final = "https://issuer.example/jwks"
 
 _SEPARATORS = re.compile(r"[,\s]+")
 # RFC 3986 section 3.3: segments of unreserved characters, sub-delims, ":" and "@".
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # RFC 6454 section 6.2; browsers write it in lower case.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+_JWKS_URL = re.compile(r"(https://[A-Za-z0-9.:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[!$-~]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,12 @@ class Mark:
     argument: str = ""
     example: str = ""
     shown_default: str = ""
+    variable: str = ""
+    """Its environment variable if that is none of ours."""
     is_secret: bool = False
+    """Never shown, and never an option: everybody may read a command line (``ps``)."""
+    refuses_empty: bool = False
+    """Given but empty is an error: nobody shall be without the protection that was asked for."""
 
 
 def _translated(parse: Callable[[str], T]) -> Callable[[object], T]:
@@ -108,6 +118,33 @@ def _parse_claim(text: str) -> str:
     return text
 
 
+def _refuse_empty(value: object) -> object:
+    """Refuse an empty text: it would be the current folder."""
+    if value == "":
+        raise ValueError("it is empty; name a file, or leave it out")
+    return value
+
+
+def _parse_jwks_url(text: str) -> str:
+    if not _JWKS_URL.fullmatch(text):
+        problem = "it is https:// with a host and no user; http:// only for 127.0.0.1, [::1] and localhost"
+        raise ValueError(f"{text!r}: {problem}, for example {JWKS_EXAMPLE}")
+    return text
+
+
+def _parse_server_name(text: str) -> str:
+    try:
+        return str(ip_address(text)) if ":" in text else parse_target(f"{text}:1").host
+    except (ValueError, AddressError):
+        raise ValueError(f"{text!r}: this is no host name or IP address, for example tunnel.example") from None
+
+
+def _parse_text(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or not text.strip():
+        raise ValueError(f"{text!r}: this is no printable ASCII text")
+    return text
+
+
 def _none_if_empty(value: object) -> object:
     """Take an empty text as no value: ``-log-file ""`` goes back to stderr."""
     return None if value == "" else value
@@ -121,7 +158,36 @@ Megabytes = Annotated[int, Field(ge=1), Mark(unit="megabytes")]
 MessageBytes = Annotated[int, Field(ge=1024, le=16 * 1024 * 1024), Mark(unit="bytes")]
 Seconds = Annotated[float, Field(ge=1, allow_inf_nan=False), Mark(unit="seconds")]
 SecondsFromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Mark(unit="seconds")]
+OptionalSeconds = Annotated[
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_none_if_empty), Mark(unit="seconds")
+]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False), Mark(unit="per second")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty), Mark(unit="path")]
+CredentialPath = Annotated[Path | None, BeforeValidator(_refuse_empty), Mark(unit="path", refuses_empty=True)]
+OptionalText = Annotated[str | None, PlainValidator(_translated(_parse_text)), Mark(unit="text", refuses_empty=True)]
+JwksUrl = Annotated[
+    str | None,
+    PlainValidator(_translated(_parse_jwks_url)),
+    Mark(unit="URL", example=JWKS_EXAMPLE, refuses_empty=True),
+]
+ServerName = Annotated[
+    str | None,
+    PlainValidator(_translated(_parse_server_name)),
+    Mark(unit="name", example="tunnel.example", refuses_empty=True),
+]
+HeaderFields = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(_translated(parse_header_fields)),
+    Mark(unit="lines", is_secret=True, refuses_empty=True),
+]
+ProxyUrl = Annotated[
+    Proxy | None,
+    PlainValidator(_translated(parse_proxy)),
+    Mark(unit="URL", example=PROXY_EXAMPLE, is_secret=True, refuses_empty=True),
+]
+Exemptions = Annotated[
+    tuple[Exemption, ...], PlainValidator(_listed(parse_exemption)), Mark(unit="list", example=NO_PROXY_EXAMPLE)
+]
 Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
 OptionalClaim = Annotated[
     str | None,
@@ -138,7 +204,7 @@ ListenAddress = Annotated[
 ]
 Targets = Annotated[
     tuple[Address, ...],
-    PlainValidator(_required(_listed(parse_target))),
+    PlainValidator(_listed(parse_target)),
     Mark(unit="list", argument="REMOTE_ADDR", example=TARGET_EXAMPLE),
 ]
 Forwards = Annotated[

@@ -5,7 +5,7 @@ variable is the same as none. Nothing is opened, resolved or bound here.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
@@ -81,7 +81,7 @@ def load(program: type[S], arguments: Mapping[str, Any], problems: Iterable[Prob
     The arguments are values or texts by setting. The problems are those the caller has found already: the
     settings they are about are left out of ``arguments``, and are not reported missing for that.
     """
-    found = list(problems)
+    found = [*problems, *_empty_variables(program, arguments)]
     unknown = find_unknown(os.environ)
     try:
         settings = program(**arguments)
@@ -94,6 +94,13 @@ def load(program: type[S], arguments: Mapping[str, Any], problems: Iterable[Prob
         raise InvalidSettings(found, unknown)
     sources = {name: _find_source(name, settings, arguments) for name in program.model_fields}
     return Loaded(settings, sources, unknown)
+
+
+def _empty_variables(program: type[S], arguments: Mapping[str, Any]) -> Iterator[Problem]:
+    for setting in settings_of(program).values():
+        if setting.refuses_empty and setting.name not in arguments and os.environ.get(setting.variable) == "":
+            text = f"variable {setting.variable}: it is empty; set it, or leave it out"
+            yield Problem(setting.name, text, is_missing=True)
 
 
 def _find_source(name: str, settings: ProgramSettings, arguments: Mapping[str, Any]) -> Source:

@@ -1,8 +1,9 @@
 """Every setting of both programs, declared once: name, type, default and one line of help.
 
 ``-help``, docs/settings.md and the check of unknown variables are made from these classes; a field
-``max_connections`` is the variable SOKKEN_MAX_CONNECTIONS and the option ``-max-connections``. No name may end
-like the variables that Kubernetes makes for a Service (``_PORT``, ``_SERVICE_HOST`` ...).
+``max_connections`` is the variable SOKKEN_MAX_CONNECTIONS and the option ``-max-connections``, and what other
+programs read, too, is their variable (HTTPS_PROXY). No name may end like the variables that Kubernetes makes for a
+Service (``_PORT``, ``_SERVICE_HOST`` ...).
 """
 
 import re
@@ -10,26 +11,37 @@ import socket
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sokken.protocol.address import LISTEN_EXAMPLE
+from sokken.protocol.address import LISTEN_EXAMPLE, Address
+from sokken.protocol.proxy import NO_PROXY_EXAMPLE
 from sokken.settings.fields import (
     BasePath,
     Claim,
     Connections,
+    CredentialPath,
     Days,
+    Exemptions,
     Files,
     Forwards,
+    HeaderFields,
+    JwksUrl,
     ListenAddress,
     Mark,
     Megabytes,
     MessageBytes,
     OptionalClaim,
     OptionalPath,
+    OptionalSeconds,
+    OptionalText,
     Origins,
+    ProxyUrl,
+    Rate,
     Seconds,
     SecondsFromZero,
+    ServerName,
     Switch,
     Targets,
 )
@@ -102,12 +114,65 @@ class ProgramSettings(BaseSettings):
 class ServerSettings(ProgramSettings):
     """What `sokken server` knows."""
 
-    targets: Targets = Field(description="Targets that tunnels may lead to, HOST:PORT each")
+    policy_file: CredentialPath = Field(
+        default=None, description="YAML file of rules that say who may reach what, instead of REMOTE_ADDRs"
+    )
+    targets: Targets = Field(
+        default=(),
+        validate_default=True,
+        description="Targets that tunnels may lead to, HOST:PORT each; none if there is a policy file",
+    )
+    revoke_grace_seconds: OptionalSeconds = Field(
+        default=None,
+        description="How long a connection goes on that a new policy forbids, 0 ends it at once; if absent, to its end",
+    )
+    handshake_rate_per_address: Rate = Field(
+        default=0, description="How many tunnels or checks an address may ask for, 0 is any number"
+    )
     base_path: BasePath = Field(default="", description="Path before /tunnel/, behind a proxy that keeps it")
     allowed_origins: Origins = Field(
         default=(), description="Origins whose web pages may open tunnels; without one, browsers may not"
     )
     target_timeout_seconds: Seconds = Field(default=10, description="How long dialling a target may take")
+    tls_cert_file: CredentialPath = Field(
+        default=None, description="PEM file of the server's certificate and its chain; API_ADDR then speaks TLS"
+    )
+    tls_key_file: CredentialPath = Field(
+        default=None, description="PEM file of the certificate's key, if it is not in the certificate's file"
+    )
+    tls_handshake_timeout_seconds: Seconds = Field(default=10, description="How long a TLS handshake may take")
+    client_ca_file: CredentialPath = Field(
+        default=None, description="PEM file of the authorities whose client certificates let clients in"
+    )
+    tokens_file: CredentialPath = Field(
+        default=None, description="File of the bearer tokens that let clients in, NAME:TOKEN or NAME:SHA256 a line"
+    )
+    jwt_issuer: OptionalText = Field(default=None, description="Who must have issued a JWT that lets a client in")
+    jwt_audience: OptionalText = Field(default=None, description="For whom a JWT must have been issued")
+    jwt_jwks_url: JwksUrl = Field(default=None, description="Where the issuer publishes its keys (JWKS)")
+    jwt_jwks_file: CredentialPath = Field(
+        default=None, description="File of the issuer's keys (JWKS), instead of a URL"
+    )
+    jwt_jwks_ca_file: CredentialPath = Field(
+        default=None,
+        description="PEM file of the authorities to trust at the JWKS URL; for kubernetes.default.svc the pod's own",
+    )
+    jwt_jwks_token_file: CredentialPath = Field(
+        default=None, description="File of the token to show at the JWKS URL; for kubernetes.default.svc the pod's own"
+    )
+    reload_interval_seconds: Seconds = Field(
+        default=10, description="How often certificates, tokens, keys and policy are looked at for changes"
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _refuse_two_policies_or_none(cls, targets: tuple[Address, ...], others: ValidationInfo) -> tuple[Address, ...]:
+        """Refuse targets beside a policy file: which of them counts would be a guess."""
+        if others.data.get("policy_file") and targets:
+            raise ValueError("SOKKEN_POLICY_FILE says already what may be reached; give either, not both")
+        if others.data.get("policy_file", ...) is None and not targets:
+            raise PydanticKnownError("missing")
+        return targets
 
 
 class ClientSettings(ProgramSettings):
@@ -120,8 +185,46 @@ class ClientSettings(ProgramSettings):
     tunnel_name: OptionalClaim = Field(
         default=None, description="Name of the tunnel this client belongs to, in the logs of both ends"
     )
-    ca_file: OptionalPath = Field(
+    ca_file: CredentialPath = Field(
         default=None, description="PEM file of the authorities to trust instead of the system's, for wss://"
+    )
+    client_cert_file: CredentialPath = Field(
+        default=None, description="PEM file of the certificate, and its chain, that the client shows to its servers"
+    )
+    client_key_file: CredentialPath = Field(
+        default=None, description="PEM file of that certificate's key, if it is not in the certificate's file"
+    )
+    server_name: ServerName = Field(
+        default=None, description="Name that a server's certificate must have, instead of the URL's host"
+    )
+    tls_insecure_skip_verify: Switch = Field(
+        default=False, description="Accept whatever certificate a server has: anybody may be the server then"
+    )
+    token_file: CredentialPath = Field(
+        default=None, description="File of the bearer token to show to servers, read again at each connection"
+    )
+    headers: HeaderFields = Field(default=(), description="Header fields to send to servers, NAME: VALUE a line")
+    headers_file: CredentialPath = Field(
+        default=None, description="File of more such header fields, read again at each connection"
+    )
+    allow_plaintext_credentials: Switch = Field(
+        default=False, description="Send credentials over ws:// to servers that are not on loopback, too"
+    )
+    proxy: ProxyUrl = Field(default=None, description="HTTP proxy that leads to the servers, http:// or https://")
+    https_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTPS_PROXY", is_secret=True)] = Field(
+        default=None,
+        validation_alias="https_proxy",
+        description="HTTP proxy for wss:// to other hosts, unless SOKKEN_PROXY is set",
+    )
+    http_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTP_PROXY", is_secret=True)] = Field(
+        default=None,
+        validation_alias="http_proxy",
+        description="HTTP proxy for ws:// to other hosts, unless SOKKEN_PROXY is set",
+    )
+    no_proxy: Annotated[Exemptions, Mark(unit="list", variable="NO_PROXY", example=NO_PROXY_EXAMPLE)] = Field(
+        default=(),
+        validation_alias="no_proxy",
+        description="Servers that are reached without a proxy: names, domains, addresses, networks, or *",
     )
     connect_timeout_seconds: Seconds = Field(
         default=30, description="How long a local connection waits for its tunnel, retries included"

@@ -7,14 +7,17 @@ connection began and ended.
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
-from sokken.protocol.identity import format_uuid7
+from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
 from sokken.telemetry.logs import get_logger
 from sokken.transport.relay import Relay
+
+T = TypeVar("T")
 
 _RANDOM_BYTES: Final = 10
 
@@ -41,9 +44,13 @@ class Connection:
     target: Address | str | None
     labels: Mapping[str, str]
     is_up_outward: bool = False
+    identity: Identity = ANONYMOUS
+    """Who the client was proved to be, at the server."""
     admitted_at: float = field(default_factory=time.monotonic)
     opened_at: float | None = None
     relay: Relay | None = None
+    dialled: str | None = None
+    """The target's address, if it is to be judged again."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
 
@@ -87,6 +94,8 @@ class Connections:
         self.limit = limit
         self.is_draining = False
         self._live: set[Connection] = set()
+        self._of_identity: Counter[str] = Counter()
+        self._of_target: Counter[Address | str | None] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -104,14 +113,27 @@ class Connections:
         """Whether no further connection may be admitted."""
         return len(self._live) >= self.limit
 
+    def of_identity(self, name: str) -> int:
+        """How many a verified identity has."""
+        return self._of_identity.get(name, 0)
+
+    def of_target(self, target: Address) -> int:
+        """How many there are to a target."""
+        return self._of_target.get(target, 0)
+
     def admit(self, connection: Connection) -> None:
         """Count it from here on."""
         self._live.add(connection)
+        self._of_identity[connection.identity.name] += 1
+        self._of_target[connection.target] += 1
         self._empty.clear()
 
     def release(self, connection: Connection) -> None:
         """Count it no longer."""
-        self._live.discard(connection)
+        if connection in self._live:
+            self._live.remove(connection)
+            _count_down(self._of_identity, connection.identity.name)
+            _count_down(self._of_target, connection.target)
         if not self._live:
             self._empty.set()
 
@@ -158,3 +180,9 @@ class Connections:
     async def wait_empty(self) -> None:
         """Until the last one has ended."""
         await self._empty.wait()
+
+
+def _count_down(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

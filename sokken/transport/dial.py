@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -34,11 +34,20 @@ class DialError(SokkenError):
         self.detail = detail
 
 
-async def dial(resolver: Resolver, address: Address, seconds: float) -> socket.socket:
-    """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError."""
+Check = Callable[[Sequence[Found]], Sequence[Found]]
+"""Which of the addresses may be dialled; raises if none may."""
+
+
+async def dial(resolver: Resolver, address: Address, seconds: float, check: Check | None = None) -> socket.socket:
+    """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError.
+
+    What passes ``check`` is what is connected to: the name is not looked up again.
+    """
     try:
         async with asyncio.timeout(seconds):
             found = await _resolve(resolver, address)
+            if check is not None:
+                found = check(found)
             return await (_connect(found[0]) if len(found) == 1 else _connect_first(found))
     except TimeoutError:
         raise DialError(DialFailure.TIMEOUT, f"{address} did not answer within {seconds:g} s") from None

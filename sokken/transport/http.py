@@ -7,7 +7,7 @@ document (RFC 9457) with a ``Sokken-Reason``.
 import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sokken.protocol.handshake import MAX_HEAD_BYTES
 from sokken.protocol.identity import CONNECTION_ID, REASON, parse_claims
 from sokken.protocol.outcomes import Reason, Refusal, problem_document
 from sokken.telemetry.logs import get_logger
+from sokken.transport.channel import Channel
 from sokken.transport.connections import new_connection_id
 from sokken.transport.listen import Listener
 from sokken.transport.plane import Plane
@@ -45,13 +46,19 @@ _FAULT: Final[Mapping[str, str | int]] = {
 log = get_logger("http")
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Next = Callable[[Channel, str], object]
+Stage = Callable[[Channel, str, Next], object]
+"""What is done with an accepted connection (and its peer's address) before its head is read: it calls the next."""
 
 
 class HttpService:
-    """Serves an application on listening sockets until it is closed."""
+    """Serves an application on listening sockets until it is closed; ``stages`` in the order of the bytes."""
 
-    def __init__(self, plane: Plane, app: web.Application, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, plane: Plane, app: web.Application, sockets: list[socket.socket], stages: Sequence[Stage] = ()
+    ) -> None:
         self._plane = plane
+        self._stages = stages
         self._runner = web.AppRunner(app, handle_signals=False)
         self._sockets = sockets
         self._listener: Listener | None = None
@@ -66,9 +73,12 @@ class HttpService:
 
         make_protocol = partial(HttpProtocol, server, loop=self._plane.loop, **_PROTOCOL)
 
-        def accept(sock: socket.socket, peer: str) -> None:
-            HeadReader(self._plane, sock, peer, make_protocol)
+        def read_head(channel: Channel, peer: str) -> object:
+            return HeadReader(self._plane, channel, peer, make_protocol)
 
+        accept: Next = read_head
+        for stage in reversed(self._stages):
+            accept = _before(stage, accept)
         self._listener = Listener(self._plane.loop, self._sockets, accept)
 
     async def close(self) -> None:
@@ -76,6 +86,10 @@ class HttpService:
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
+
+
+def _before(stage: Stage, following: Next) -> Next:
+    return lambda channel, peer: stage(channel, peer, following)
 
 
 class HttpProtocol(web.RequestHandler):
@@ -110,7 +124,9 @@ def answer_refusal(refusal: Refusal, connection_id: str) -> web.Response:
     """A refusal as aiohttp answers it."""
     headers = {REASON: refusal.reason.value, CONNECTION_ID: connection_id}
     if refusal.retry_after is not None:
-        headers["Retry-After"] = str(refusal.retry_after)
+        headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
+    if refusal.reason is Reason.UNAUTHENTICATED:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 section 11.6.1
     return _answer_problem(refusal.status, problem_document(refusal), headers)
 
 

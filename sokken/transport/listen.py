@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from sokken.errors import ConfigurationError
@@ -19,7 +20,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 log = get_logger("listen")
 
-OnAccept = Callable[[socket.socket, str], None]
+OnAccept = Callable[[socket.socket, str], object]
 """Called with each accepted socket, prepared for a relay, and its peer's address as text."""
 
 
@@ -41,6 +42,11 @@ def bind(address: Address, what: str) -> list[socket.socket]:
 def bound_address(sockets: Sequence[socket.socket], asked: Address) -> Address:
     """``asked`` with the port that was taken."""
     return Address(asked.host, sockets[0].getsockname()[1])
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether only this host reaches a listening socket."""
+    return ip_address(str(sock.getsockname()[0]).partition("%")[0]).is_loopback
 
 
 def format_peer(address: tuple[str, int] | tuple[str, int, int, int]) -> str:

@@ -6,6 +6,7 @@ chunk. What the other socket does not take is parked, and until it has gone noth
 ends is decided in protocol/session.py alone; this module carries it out.
 """
 
+import math
 import socket
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -58,9 +59,11 @@ class Relay:
 
     __slots__ = (
         "_decoder",
+        "_ends_at",
         "_half_closed_seconds",
         "_has_spoken",
         "_heard_at",
+        "_idle_seconds",
         "_is_finishing",
         "_liveness",
         "_local",
@@ -105,6 +108,7 @@ class Relay:
         self._has_spoken = False
         self._sent_at = self._heard_at = self._moved_at = plane.wheel.refresh()
         self._moved = 0
+        self._idle_seconds = self._ends_at = math.inf
         self.due = 0
         self.bytes_in = self.bytes_out = 0
         self.session = Session(half_close=not original)
@@ -119,6 +123,11 @@ class Relay:
     def is_ended(self) -> bool:
         """Whether both sockets are closed."""
         return self._open == 0
+
+    def limit(self, idle_seconds: float | None, lifetime_seconds: float | None) -> None:
+        """End it after so long without payload, or after so long at all; None is never. Called before ``start``."""
+        self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
+        self._ends_at = math.inf if lifetime_seconds is None else self._plane.wheel.now + lifetime_seconds
 
     def start(self, tail: bytes = b"", greeting: bytes = b"") -> None:
         """Relay from here on.
@@ -503,7 +512,7 @@ class Relay:
     # Time
 
     def on_timer(self, now: float) -> None:
-        """Ping, or give up on a peer that is silent or a half-closed connection that is forgotten."""
+        """Ping, or end what is silent, forgotten half-closed, idle, or has had its time."""
         if not self._peer.is_open:
             return
         if self.session.may_send:
@@ -515,10 +524,16 @@ class Relay:
 
     def _look_after(self, now: float) -> None:
         moved = self.bytes_in + self.bytes_out
-        if moved != self._moved or not self.session.is_half_closed:
+        if moved != self._moved:
             self._moved, self._moved_at = moved, now
-        elif now - self._moved_at >= self._half_closed_seconds:
+        elif self.session.is_half_closed and now - self._moved_at >= self._half_closed_seconds:
             self.end(Outcome.HALF_CLOSED_TIMEOUT)
+            return
+        elif now - self._moved_at >= self._idle_seconds:
+            self.end(Outcome.IDLE_TIMEOUT)
+            return
+        if now >= self._ends_at:
+            self.end(Outcome.LIFETIME_EXCEEDED)
             return
         pulse = self._liveness.look(now, self._sight())
         if pulse is Pulse.PING:
@@ -560,7 +575,7 @@ class Relay:
         if not self.session.may_send:
             at = self._close_deadline()
         else:
-            at = self._liveness.next_look(now, self._sight())
+            at = min(self._liveness.next_look(now, self._sight()), self._moved_at + self._idle_seconds, self._ends_at)
             if self.session.is_half_closed:
                 at = min(at, self._moved_at + self._half_closed_seconds)
         self._plane.wheel.wake(self, max(at, now + TICK_SECONDS))

@@ -10,10 +10,14 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Final
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Found = tuple[int, int, int, str, SocketAddress]
 """One answer of getaddrinfo(3): family, type, protocol, canonical name, socket address."""
+
+MAX_NAMES: Final = 256
+"""Names that are looked up at once; a policy with patterns lets clients think of new ones."""
 
 _LookUp = Callable[[str, int], Sequence[Found]]
 _Answer = Sequence[Found] | Exception
@@ -56,9 +60,10 @@ class Resolver:
         return answer
 
     def _begin(self, key: tuple[str, int]) -> asyncio.Future[_Answer]:
+        if len(self._in_flight) >= MAX_NAMES:
+            raise OSError(None, "too many names are being looked up")
         answer: asyncio.Future[_Answer] = self._loop.create_future()
-        # A thread a name, not a pool: names come from the settings, so they are few, and one that hangs holds up no
-        # other. A daemon: the exit does not wait for it.
+        # A thread a name, not a pool: one that hangs holds up no other. A daemon: the exit does not wait for it.
         threading.Thread(target=self._work, args=(key,), name=f"resolve {key[0]}", daemon=True).start()
         self._in_flight[key] = answer
         return answer

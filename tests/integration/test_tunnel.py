@@ -9,17 +9,18 @@ import pytest
 from tests.support.programs import tunnel
 from tests.support.targets import connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
 
-LOOPS = ["asyncio", "uvloop"]
+
+@pytest.fixture(params=["ws", "wss"])
+def setup(request, loop, authority):
+    """Both loops, plain and over TLS: an application notices no difference."""
+    if request.param == "ws":
+        return loop
+    return loop | {"SOKKEN_TLS_CERT_FILE": str(authority.server), "SOKKEN_CA_FILE": str(authority.file)}
 
 
-@pytest.fixture(params=LOOPS)
-def loop(request):
-    return {"SOKKEN_EVENT_LOOP": request.param}
-
-
-def test_bytes_go_both_ways(loop):
+def test_bytes_go_both_ways(setup):
     payload = os.urandom(3_000_000)
-    with target(echo) as where, tunnel(where, env=loop) as t, connect(t.entry) as app:
+    with target(echo) as where, tunnel(where, env=setup) as t, connect(t.entry) as app:
         app.sendall(payload[:10])
         assert receive_exactly(app, 10) == payload[:10]
         writer = threading.Thread(target=lambda: (app.sendall(payload), app.shutdown(socket.SHUT_WR)))
@@ -35,14 +36,14 @@ def test_bytes_go_both_ways(loop):
         assert line["target"] == "{}:{}".format(*where)
 
 
-def test_application_ends_first(loop):
-    with target(count) as where, tunnel(where, env=loop) as t, connect(t.entry) as app:
+def test_application_ends_first(setup):
+    with target(count) as where, tunnel(where, env=setup) as t, connect(t.entry) as app:
         app.sendall(b"x" * 100_000)
         app.shutdown(socket.SHUT_WR)
         assert receive_all(app) == b"100000"
 
 
-def test_target_ends_first(loop):
+def test_target_ends_first(setup):
     received = []
 
     def farewell(sock):
@@ -50,7 +51,7 @@ def test_target_ends_first(loop):
         sock.shutdown(socket.SHUT_WR)
         received.append(receive_all(sock))
 
-    with target(farewell) as where, tunnel(where, env=loop) as t, connect(t.entry) as app:
+    with target(farewell) as where, tunnel(where, env=setup) as t, connect(t.entry) as app:
         assert receive_all(app) == b"bye"
         app.sendall(b"still here")
         app.shutdown(socket.SHUT_WR)
@@ -58,8 +59,8 @@ def test_target_ends_first(loop):
     assert received == [b"still here"]
 
 
-def test_a_reset_of_the_target_reaches_the_application(loop):
-    with target(lambda sock: (receive_exactly(sock, 1), reset(sock))) as where, tunnel(where, env=loop) as t:
+def test_a_reset_of_the_target_reaches_the_application(setup):
+    with target(lambda sock: (receive_exactly(sock, 1), reset(sock))) as where, tunnel(where, env=setup) as t:
         with connect(t.entry) as app:
             app.sendall(b"x")
             assert was_reset(app)
@@ -67,9 +68,9 @@ def test_a_reset_of_the_target_reaches_the_application(loop):
         t.client.program.wait_for("connection_closed", outcome="peer_reset", close_code=1011)
 
 
-def test_a_reset_of_the_application_reaches_the_target(loop):
+def test_a_reset_of_the_application_reaches_the_target(setup):
     seen = []
-    with target(lambda sock: seen.append(was_reset(sock))) as where, tunnel(where, env=loop) as t:
+    with target(lambda sock: seen.append(was_reset(sock))) as where, tunnel(where, env=setup) as t:
         app = connect(t.entry)
         app.sendall(b"x")
         t.client.program.wait_for("connection_opened")

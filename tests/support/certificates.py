@@ -11,7 +11,7 @@ _FIELDS = """
 basicConstraints = critical, CA:false
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-extendedKeyUsage = serverAuth
+extendedKeyUsage = serverAuth, clientAuth
 """
 _AUTHORITY = """
 [req]
@@ -39,15 +39,22 @@ class Authority:
         wanted = ("-config", config, "-subj", f"/CN={name}", "-days", "2", "-keyout", self._key, "-out", self.file)
         succeed(self._openssl, "req", "-x509", *_NEW_KEY, *wanted)
 
-    def issue(self, *names: str, days: int = 2) -> Path:
+    @property
+    def self_signed(self) -> Path:
+        """Its own certificate and key."""
+        both = self.file.with_suffix(".both")
+        both.write_bytes(self.file.read_bytes() + self._key.read_bytes())
+        return both
+
+    def issue(self, *names: str, subject: str = "sokken test", days: int = 2) -> Path:
         """A file with a certificate for ``names`` (``DNS:localhost``, ``IP:127.0.0.1``) and its key.
 
-        Negative ``days``: it has ended already.
+        Negative ``days``: it has ended already. Certificate and key stand alone beside it (``.crt``, ``.key``).
         """
         part = self.folder / f"issued-{next(_serial)}"
         request, certificate, key, fields = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key", ".ext"))
-        fields.write_text(_FIELDS + f"subjectAltName = {','.join(names)}\n")
-        wanted = ("-subj", "/CN=sokken test", "-keyout", key, "-out", request)
+        fields.write_text(_FIELDS + (f"subjectAltName = {','.join(names)}\n" if names else ""))
+        wanted = ("-subj", f"/CN={subject}", "-keyout", key, "-out", request)
         succeed(self._openssl, "req", *_NEW_KEY, *wanted)
         signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-extfile", fields)
         succeed(self._openssl, "x509", "-req", "-in", request, *signing, "-days", days, "-out", certificate)

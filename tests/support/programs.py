@@ -22,7 +22,7 @@ class Program:
     """`sokken` with some arguments. Its log is standard error, one JSON object a line."""
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SOKKEN_")}
+        clean = {name: value for name, value in os.environ.items() if not _is_setting(name)}
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "sokken", *arguments],
             stdin=subprocess.DEVNULL,
@@ -106,6 +106,10 @@ class Program:
         """Memory that is its own."""
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith("SOKKEN_") or variable.lower() in {"https_proxy", "http_proxy", "no_proxy"}
 
 
 def _matches(line: Line, event: str, fields: dict[str, object]) -> bool:
@@ -202,9 +206,10 @@ def tunnel(
     client_options: Sequence[str] = (),
     env: dict[str, str] | None = None,
 ) -> Iterator[Tunnel]:
-    """A server and a client, and one forward to ``target`` through both."""
+    """A server and a client, and one forward to ``target`` through both; over TLS if the server has a certificate."""
+    scheme = "wss" if "SOKKEN_TLS_CERT_FILE" in (env or {}) else "ws"
     with (
         server(target, options=server_options, env=env) as far,
-        client(far.url(target), options=client_options, env=env) as near,
+        client(far.url(target, scheme=scheme), options=client_options, env=env) as near,
     ):
         yield Tunnel(far, near)

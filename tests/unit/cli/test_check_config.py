@@ -170,6 +170,15 @@ def test_authorities_that_are_none(tmp_path):
     assert "is a directory" in problem
 
 
+def test_a_policy_that_is_none(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("rules: []")
+    problem = f"SOKKEN_POLICY_FILE: cannot use {path}: rules: this is a list of at least one rule, not an empty one"
+    assert list(find_problems(ServerSettings(api_addr="127.0.0.1:0", policy_file=path))) == [problem]
+    path.write_text('rules: [{action: deny, identities: ["*"], targets: ["*:*"]}]')
+    assert not list(find_problems(ServerSettings(api_addr="127.0.0.1:0", policy_file=path)))
+
+
 def test_a_log_file_that_cannot_be(tmp_path):
     occupied = tmp_path / "file"
     occupied.touch()

@@ -8,5 +8,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def silent_environment(monkeypatch):
     for name in os.environ:
-        if name.upper().startswith("SOKKEN"):
+        if name.upper().startswith("SOKKEN") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)

@@ -107,7 +107,6 @@ def test_a_list_takes_values_too():
 
 @pytest.mark.parametrize("text", ["", " , ", ()])
 def test_a_required_list_without_items_is_missing(text):
-    assert complaint(fields.Targets, text)["type"] == "missing"
     assert complaint(fields.Forwards, text)["type"] == "missing"
 
 
@@ -129,3 +128,55 @@ def test_forwards_keep_their_order_and_their_repetition():
 def test_a_listen_address():
     assert value_of(fields.ListenAddress, ":8000") == Address("", 8000)
     assert "the port is missing" in complaint(fields.ListenAddress, "8000")["msg"]
+
+
+@pytest.mark.parametrize(
+    "text", ["https://issuer.test/jwks?x=1", "https://[::1]:8443", "http://127.0.0.1:80/", "http://localhost"]
+)
+def test_a_url_of_keys(text):
+    assert value_of(fields.JwksUrl, text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "issuer.test",
+        "http://issuer.test/",
+        "https://me:s3cr3t@issuer.test/",
+        "https:///x",
+        "https://a/ b",
+        "file:///x",
+    ],
+)
+def test_what_is_no_url_of_keys(text):
+    assert "it is https:// with a host and no user" in str(complaint(fields.JwksUrl, text)["ctx"]["error"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Tunnel.Example.", "tunnel.example"), ("192.0.2.1", "192.0.2.1"), ("2001:DB8::1", "2001:db8::1")],
+)
+def test_the_name_of_a_server(text, name):
+    assert value_of(fields.ServerName, text) == name
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a:1", "-", "*.example", "https://a", "[::1]"])
+def test_what_is_no_name_of_a_server(text):
+    problem = "this is no host name or IP address, for example tunnel.example"
+    assert str(complaint(fields.ServerName, text)["ctx"]["error"]) == f"{text!r}: {problem}"
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\nb", "\u00fc"])
+def test_what_is_no_text(text):
+    assert "this is no printable ASCII text" in str(complaint(fields.OptionalText, text)["ctx"]["error"])
+
+
+def test_an_empty_path_of_a_credential_is_refused():
+    assert value_of(fields.CredentialPath, "/x") == Path("/x")
+    assert str(complaint(fields.CredentialPath, "")["ctx"]["error"]) == "it is empty; name a file, or leave it out"
+
+
+def test_header_fields():
+    assert value_of(fields.HeaderFields, "X-One: 1\nX-Two: 2") == (("X-One", "1"), ("X-Two", "2"))
+    assert complaint(fields.HeaderFields, "X-One")["type"] == "value_error"

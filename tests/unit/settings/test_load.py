@@ -176,3 +176,25 @@ def test_loading_does_not_import_what_only_one_program_needs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("variable", ["SOKKEN_PROXY", "HTTPS_PROXY", "HTTP_PROXY"])
+def test_a_malformed_proxy_is_refused_without_its_password(monkeypatch, variable):
+    monkeypatch.setenv(variable, "socks5://me:s3cret@p:1")
+    (problem,) = problems(ClientSettings, {"api_addr": ":1", "forwards": ":2=ws://b/"})
+    assert problem.text == f"variable {variable}: this secret is malformed (it is not shown)"
+
+
+def test_an_empty_proxy_is_refused_where_it_was_meant_for_us(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert load(ClientSettings, {"api_addr": ":1", "forwards": ":2=ws://b/"}).settings.https_proxy is None
+    monkeypatch.setenv("SOKKEN_PROXY", "")
+    (problem,) = problems(ClientSettings, {"api_addr": ":1", "forwards": ":2=ws://b/"})
+    assert problem.text == "variable SOKKEN_PROXY: it is empty; set it, or leave it out"
+
+
+def test_a_malformed_exemption_is_refused(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "a,10.0.0.0/99")
+    (problem,) = problems(ClientSettings, {"api_addr": ":1", "forwards": ":2=ws://b/"})
+    assert problem.text == "variable NO_PROXY: '10.0.0.0/99': this is no network, for example 10.0.0.0/8"

@@ -1,5 +1,7 @@
 """The two programs' settings as a whole: frozen, from arguments and environment only, without conflicts."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -48,6 +50,25 @@ def test_no_file_that_lies_about_is_read(tmp_path, monkeypatch):
     assert ServerSettings(api_addr=":1", targets="a:1").max_connections == 100
 
 
+def test_a_policy_file_stands_for_targets():
+    settings = ServerSettings(api_addr=":1", policy_file="/policy.yaml")
+    assert (settings.targets, settings.policy_file) == ((), Path("/policy.yaml"))
+    assert ServerSettings(api_addr=":1", policy_file="/p", targets=()).targets == ()
+
+
+def test_a_policy_file_and_targets_are_one_too_many():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings(api_addr=":1", policy_file="/policy.yaml", targets="a:1")
+    (error,) = caught.value.errors()
+    assert (error["loc"], error["type"]) == (("targets",), "value_error")
+
+
+def test_a_policy_file_without_a_name_is_the_only_problem():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings(api_addr=":1", policy_file="")
+    assert [error["loc"] for error in caught.value.errors()] == [("policy_file",)]
+
+
 def test_two_forwards_do_not_share_a_listen_address():
     assert conflict(f":2={URL} a=:2={URL}") == (
         "':2': two forwards have this listen address; give each its own, for example 127.0.0.1:2222 or :8000"
@@ -73,3 +94,17 @@ def test_port_0_is_another_port_every_time():
 def test_choices(name, value):
     with pytest.raises(ValidationError):
         ClientSettings(api_addr=":1", forwards=f":2={URL}", **{name: value})
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+def test_proxies_have_the_variables_that_other_programs_read_too(monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://me:s3cret@p:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost,.example.com 10.0.0.0/8")
+    monkeypatch.setenv("HTTP_PROXY", "")
+    monkeypatch.setenv("SOKKEN_PROXY", "ours:1")
+    settings = ClientSettings(api_addr=":1", forwards=f":2={URL}")
+    assert str(settings.https_proxy) == "http://p:3128"
+    assert str(settings.proxy) == "http://ours:1"
+    assert settings.http_proxy is None
+    assert [str(item) for item in settings.no_proxy] == ["localhost", ".example.com", "10.0.0.0/8"]
+    assert "s3cret" not in repr(settings)

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from sokken.transport.resolve import Resolver, look_up, read_literal
+from sokken.transport.resolve import MAX_NAMES, Resolver, look_up, read_literal
 from tests.support.loops import LOOPS, run, soon
 from tests.support.targets import PATIENCE
 
@@ -103,6 +103,23 @@ def test_everybody_who_asked_is_told_that_a_name_does_not_resolve(loop):
         assert await asyncio.gather(*asking, return_exceptions=True) == [wrong] * 5
         del names.wrong["a.test"]
         assert await resolver.resolve("a.test", 22) == found("192.0.2.1", 22)
+
+    run(main(), loop)
+
+
+def test_only_so_many_names_are_looked_up_at_once(loop):
+    async def main():
+        hung = [f"a{number}.test" for number in range(MAX_NAMES)]
+        names = Names(hung=hung)
+        resolver = Resolver(asyncio.get_running_loop(), names)
+        asking = [asyncio.ensure_future(resolver.resolve(name, 22)) for name in hung]
+        await soon(lambda: len(names.asked) == MAX_NAMES)
+        with pytest.raises(OSError, match="too many names are being looked up"):
+            await resolver.resolve("b.test", 22)
+        shared = asyncio.ensure_future(resolver.resolve(hung[0], 22))
+        names.release()
+        await asyncio.gather(*asking, shared)
+        assert await resolver.resolve("b.test", 22)
 
     run(main(), loop)
 

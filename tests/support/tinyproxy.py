@@ -1,0 +1,18 @@
+"""tinyproxy, an HTTP proxy, between the client and its servers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.services import free_port, installed, service
+
+
+@contextmanager
+def tinyproxy(folder: Path, *directives: str) -> Iterator[tuple[str, int]]:
+    """One on a free loopback port, whose log is ``tinyproxy.log`` in ``folder``."""
+    where = ("127.0.0.1", free_port())
+    config = folder / "tinyproxy.conf"
+    lines = [f"Port {where[1]}", f"Listen {where[0]}", "LogLevel Connect", *directives, ""]
+    config.write_text("\n".join(lines))
+    with service(installed("tinyproxy"), "-d", "-c", config, where=where, log=folder / "tinyproxy.log"):
+        yield where
