@@ -13,11 +13,13 @@ import uvloop
 
 from sokken.transport.channel import prepare
 from sokken.transport.plane import Plane
+from sokken.transport.tls import parse_authorities
 from tests.support.targets import PATIENCE
 
 T = TypeVar("T")
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
+AUTHORITIES = parse_authorities(CERTIFICATE.read_bytes())
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 

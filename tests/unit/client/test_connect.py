@@ -4,18 +4,17 @@ import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from sokken import __version__
 from sokken.client.connect import ConnectError, Connector
-from sokken.errors import ConfigurationError
 from sokken.protocol.address import parse_server_url
 from tests.support.addresses import closed_port
 from tests.support.black_holes import black_hole
 from tests.support.fake_server import answer, fake_server
 from tests.support.loops import CERTIFICATE, LOOPS, planes, run, server_context
+from tests.support.settings import client_settings
 from tests.support.targets import reset, target, was_reset
 from tests.support.wire import Head, accept_tunnel, format_head, receive_head
 
@@ -23,19 +22,10 @@ pytestmark = pytest.mark.parametrize("loop", LOOPS)
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-@dataclass(frozen=True)
-class Settings:
-    client_id: str = "machine-a"
-    tunnel_name: str | None = None
-    ca_file: Path | None = None
-    connect_timeout_seconds: float = 10
-    attempt_timeout_seconds: float = 5
-
-
 @asynccontextmanager
 async def connectors(**given):
     async with planes(masks=True) as plane:
-        yield Connector(plane, Settings(**given))
+        yield Connector(plane, client_settings(**given))
 
 
 async def open_one(url: str, **given):
@@ -333,13 +323,29 @@ def test_a_server_that_ends_within_the_handshake(loop):
     assert error.outcome in {"server_tls", "server_unreachable"}
 
 
-def test_an_authority_that_cannot_be_read_is_an_error_at_start(loop, tmp_path):
-    async def main():
-        with pytest.raises(ConfigurationError, match="SOKKEN_CA_FILE"):
-            async with connectors(ca_file=tmp_path / "none.pem"):
-                pass
+def test_nobody_is_asked_while_an_authority_cannot_be_read_and_somebody_once_it_can(loop, tmp_path):
+    path = tmp_path / "ca.pem"
 
-    run(main(), loop)
+    async def main(url: str):
+        async with connectors(ca_file=path) as connector:
+            with pytest.raises(ConnectError) as caught:
+                await connector.open(url, ID)
+            assert accepted == []
+            path.write_bytes(CERTIFICATE.read_bytes())
+            opened = await connector.open(url, ID)
+            opened.channel.close()
+            return caught.value
+
+    def note(sock: socket.socket) -> None:
+        accepted.append(sock)
+        secured(sock)
+
+    accepted: list[socket.socket] = []
+    with target(note) as (_, port):
+        error = run(main(parse_server_url(f"wss://localhost:{port}/tunnel/a:1")), loop)
+    assert (error.outcome, error.retry) == ("credential_unavailable", False)
+    assert error.detail == f"SOKKEN_CA_FILE: cannot use {path}: no such file or directory"
+    assert len(accepted) == 1
 
 
 # The check

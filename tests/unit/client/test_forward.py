@@ -1,8 +1,6 @@
 import asyncio
 import contextlib
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,20 +13,11 @@ from sokken.transport.listen import Listener, bind
 from sokken.transport.plane import Plane
 from tests.support.fake_server import FakeServer, answer, fake_server
 from tests.support.loops import LOOPS, planes, run, soon
+from tests.support.settings import client_settings
 from tests.support.targets import connect, reset, was_reset
 from tests.support.wire import BINARY, CLOSE, TEXT, accept_tunnel, format_head
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
-
-
-@dataclass(frozen=True)
-class Settings:
-    client_id: str = "machine-a"
-    tunnel_name: str | None = None
-    ca_file: Path | None = None
-    connect_timeout_seconds: float = 10
-    attempt_timeout_seconds: float = 5
-    half_closed_timeout_seconds: float = 3600
 
 
 class Forwarding:
@@ -37,7 +26,7 @@ class Forwarding:
     def __init__(self, plane: Plane, url: str, limit: int, tasks: asyncio.TaskGroup, connector=None) -> None:
         self.connections = Connections(limit)
         self.forward = parse_forward(f"ssh=127.0.0.1:0={url}")
-        settings = Settings()
+        settings = client_settings()
         forwarder = Forwarder(
             self.forward, plane, settings, connector or Connector(plane, settings), self.connections, tasks
         )

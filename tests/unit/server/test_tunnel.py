@@ -11,12 +11,15 @@ from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
 from sokken.protocol.address import Address
+from sokken.protocol.policy import policy_of_targets
 from sokken.server.admission import Admission
+from sokken.server.authentication import Authentication
 from sokken.server.program import add_tunnel_routes
 from sokken.server.tunnel import Tunnels
 from sokken.transport.connections import Connections
 from sokken.transport.http import HttpService
 from sokken.transport.listen import bind
+from sokken.transport.plane import Plane
 from sokken.transport.resolve import Resolver
 from sokken.transport.upgrade import HttpTransport
 from tests.support.loops import LOOPS, planes, run, soon, tcp_pair
@@ -33,6 +36,12 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     target_timeout_seconds: float = PATIENCE
     half_closed_timeout_seconds: float = 3600
+
+
+def tunnels_to(port: int, plane: Plane, connections: Connections) -> Tunnels:
+    """Tunnels for everybody to this port of ``db.test``."""
+    admission = Admission(policy_of_targets([Address("db.test", port)]), connections)
+    return Tunnels(plane, Settings(), Authentication(), admission, connections)
 
 
 class Server:
@@ -68,8 +77,7 @@ async def servers(to: tuple[str, int]):
     async with planes() as plane:
         sockets = bind(Address("127.0.0.1", 0), "API_ADDR")
         server = Server(sockets[0].getsockname(), to)
-        admission = Admission([Address("db.test", to[1])], server.connections)
-        tunnels = Tunnels(plane, Settings(), admission, server.connections)
+        tunnels = tunnels_to(to[1], plane, server.connections)
         tunnels._resolver = Resolver(plane.loop, server.look_up)
         app = web.Application()
         add_tunnel_routes(app, tunnels, "")
@@ -158,7 +166,7 @@ def test_a_client_that_has_gone_before_it_was_looked_at_is_not_dialled_for(loop)
     async def main():
         async with planes() as plane:
             connections = Connections(10)
-            tunnels = Tunnels(plane, Settings(), Admission([Address("db.test", 1)], connections), connections)
+            tunnels = tunnels_to(1, plane, connections)
             asked = make_mocked_request("GET", "/", headers=SAID, match_info={"target": "db.test:1"})
             tunnels._resolver = Resolver(plane.loop, lambda *_: pytest.fail("looked up"))
             await answer_nobody(tunnels, asked)
@@ -175,7 +183,7 @@ def test_a_client_that_goes_in_the_very_moment_that_its_target_answers(loop):
     async def main(where):
         async with planes() as plane:
             connections = Connections(10)
-            tunnels = Tunnels(plane, Settings(), Admission([Address("db.test", 1)], connections), connections)
+            tunnels = tunnels_to(1, plane, connections)
             found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where)]
             tunnels._resolver = Resolver(plane.loop, lambda *_: gate.wait(PATIENCE) and found)
             with tcp_pair() as (ours, theirs):

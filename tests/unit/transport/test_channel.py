@@ -13,7 +13,7 @@ import pytest
 
 from sokken.transport.channel import TlsChannel, close_cleanly, prepare, wait_ready
 from sokken.transport.tls import client_context, start_tls
-from tests.support.loops import CERTIFICATE, LOOPS, run, server_context, soon, tcp_pair
+from tests.support.loops import AUTHORITIES, LOOPS, run, server_context, soon, tcp_pair
 from tests.support.targets import PATIENCE, receive_all, receive_exactly, reset, was_reset
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -139,7 +139,7 @@ class Pair:
 @pytest.fixture
 def pair(request):
     """``request.param``: the version of TLS."""
-    server, client = server_context(), client_context(CERTIFICATE)
+    server, client = server_context(), client_context(AUTHORITIES)
     with tcp_pair(small=True) as (ours, theirs):
         client.maximum_version = getattr(request, "param", ssl.TLSVersion.TLSv1_3)
         secured: list[ssl.SSLSocket] = []
