@@ -70,12 +70,11 @@ def test_a_reset_of_the_target_reaches_the_application(setup):
 
 def test_a_reset_of_the_application_reaches_the_target(setup):
     seen = []
-    with target(lambda sock: seen.append(was_reset(sock))) as where:
-        with tunnel(where, env=setup) as t:
-            app = connect(t.entry)
-            app.sendall(b"x")
-            t.client.program.wait_for("connection_opened")
-            reset(app)
-            t.server.program.wait_for("connection_closed", outcome="peer_reset")
-            t.client.program.wait_for("connection_closed", outcome="local_reset")
+    with target(lambda sock: seen.append(was_reset(sock))) as where, tunnel(where, env=setup) as t:
+        app = connect(t.entry)
+        app.sendall(b"x")
+        t.client.program.wait_for("connection_opened")
+        reset(app)
+        t.server.program.wait_for("connection_closed", outcome="peer_reset")
+        t.client.program.wait_for("connection_closed", outcome="local_reset")
     assert seen == [True]
