@@ -10,6 +10,7 @@ from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
 from sokken.transport.channel import Channel, TlsChannel, wait_ready
+from sokken.transport.nested_tls import NestedTlsChannel
 from sokken.transport.plane import Plane
 
 BODY_SECONDS: Final = 1.0
@@ -31,7 +32,7 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
             raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
         more = await _receive(plane, channel, MAX_HEAD_BYTES)
         if not more:
-            advice = "" if isinstance(channel, TlsChannel) else "; if it expects TLS, use wss://"
+            advice = "" if isinstance(channel, TlsChannel | NestedTlsChannel) else "; if it expects TLS, use wss://"
             raise ConnectionResetError(f"it ended before there was an answer{advice}")
         buffer += more
     return parse_answer(buffer[:end]), buffer[end:]
