@@ -118,9 +118,11 @@ def test_a_proxy_whose_certificate_is_not_trusted(tmp_path, authority):
 
 
 def test_a_proxy_that_does_not_speak_tls():
-    with target(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as proxy:
-        with client("ws://b/tunnel/127.0.0.1:1", env={"SOKKEN_PROXY": f"https://{join(proxy)}"}) as near:
-            line = refusal(near)
+    with (
+        target(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as proxy,
+        client("ws://b/tunnel/127.0.0.1:1", env={"SOKKEN_PROXY": f"https://{join(proxy)}"}) as near,
+    ):
+        line = refusal(near)
     assert line["outcome"] == "server_tls"
     assert line["detail"].startswith(f"TLS with the proxy https://{join(proxy)} failed: ")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 20.0  # seconds; a bound for what should take milliseconds, so that a failure is no hang
@@ -99,11 +100,11 @@ class Program:
         return self.process.pid
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def anonymous_kib(self) -> int:
         """Memory that is its own."""
-        with open(f"/proc/{self.pid}/smaps_rollup") as rollup:
+        with Path(f"/proc/{self.pid}/smaps_rollup").open() as rollup:
             return next(int(line.split()[1]) for line in rollup if line.startswith("Anonymous:"))
 
 
@@ -202,6 +203,8 @@ def tunnel(
 ) -> Iterator[Tunnel]:
     """A server and a client, and one forward to ``target`` through both; over TLS if the server has a certificate."""
     scheme = "wss" if "SOKKEN_TLS_CERT_FILE" in (env or {}) else "ws"
-    with server(target, options=server_options, env=env) as far:
-        with client(far.url(target, scheme=scheme), options=client_options, env=env) as near:
-            yield Tunnel(far, near)
+    with (
+        server(target, options=server_options, env=env) as far,
+        client(far.url(target, scheme=scheme), options=client_options, env=env) as near,
+    ):
+        yield Tunnel(far, near)
