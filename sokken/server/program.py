@@ -24,6 +24,7 @@ from sokken.transport.files import WatchedFile, watch
 from sokken.transport.http import HttpService, Stage
 from sokken.transport.listen import bind, bound_address, is_loopback
 from sokken.transport.plane import Plane
+from sokken.transport.proxy_accept import ProxyHeaderReader
 from sokken.transport.tls import TlsFiles
 from sokken.transport.tls_accept import TlsAcceptor
 
@@ -105,6 +106,9 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
 def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> list[Stage]:
     """What an accepted connection goes through before its first request is read."""
     stages: list[Stage] = []
+    if settings.proxy_protocol == "required":
+        proxies = settings.trusted_proxies
+        stages.append(lambda channel, peer, then: ProxyHeaderReader(plane, proxies, channel, peer, then))
     if tls is not None:
         seconds = settings.tls_handshake_timeout_seconds
         stages.append(lambda channel, peer, then: TlsAcceptor(plane, tls.context, channel, peer, then, seconds))

@@ -11,6 +11,8 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from sokken.protocol.address import Address
+from sokken.protocol.forwarded import Networks
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
     format_switching_protocols,
@@ -19,8 +21,10 @@ from sokken.protocol.handshake import (
 )
 from sokken.protocol.identity import CONNECTION_ID, Claims, Identity, parse_claims
 from sokken.protocol.outcomes import Outcome, Reason, Refusal
+from sokken.protocol.proxy_header import encode_proxy_header
 from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
+from sokken.server.origin import Origin, find_origin
 from sokken.telemetry.logs import get_logger
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
@@ -46,6 +50,10 @@ class TunnelSettings(Protocol):
     @property
     def allowed_origins(self) -> tuple[str, ...]:
         """Pages that may open tunnels."""
+
+    @property
+    def trusted_proxies(self) -> Networks:
+        """Who is believed about the client's address."""
 
     @property
     def target_timeout_seconds(self) -> float:
@@ -88,15 +96,16 @@ class Tunnels:
     async def check(self, request: web.Request) -> web.StreamResponse:
         """Would a tunnel be let in? Nothing is dialled, and nothing counts as a connection."""
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
+        origin = find_origin(request, self._settings.trusted_proxies)
         try:
-            self._admission.greet(_peer(request))
+            self._admission.greet(origin.peer)
             validate_origin(request.headers, self._settings.allowed_origins)
             self._admission.decide(_asked(request), await self._authentication.identify(request))
         except Refusal as refusal:
             log.info(
                 "check_refused",
                 connection_id=connection_id,
-                peer=request.remote,
+                **_describe(origin),
                 target=_asked(request),
                 reason=refusal.reason,
                 detail=refusal.detail,
@@ -109,14 +118,15 @@ class Tunnels:
         """Open a tunnel, or refuse it."""
         claims = parse_claims(request.headers)
         connection_id = claims.connection_id or new_connection_id()
+        origin = find_origin(request, self._settings.trusted_proxies)
         story: dict[str, object] = {
             "connection_id": connection_id,
             "client_id": claims.client_id,
-            "peer": _peer(request),
+            **_describe(origin),
             "target": _asked(request),
         }
         try:
-            return await self._open(request, claims, story)
+            return await self._open(request, claims, origin, story)
         except Refusal as refusal:
             story |= {"cause": refusal.cause} if refusal.cause else {}
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
@@ -125,8 +135,10 @@ class Tunnels:
             log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
             return Detached()
 
-    async def _open(self, request: web.Request, claims: Claims, story: dict[str, object]) -> web.StreamResponse:
-        self._admission.greet(_peer(request))
+    async def _open(
+        self, request: web.Request, claims: Claims, origin: Origin, story: dict[str, object]
+    ) -> web.StreamResponse:
+        self._admission.greet(origin.peer)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
@@ -136,9 +148,9 @@ class Tunnels:
             self._connections,
             connection_id,
             claims.client_id and sys.intern(claims.client_id),
-            _peer(request),
+            origin.peer,
             admitted.target,
-            _labels(identity, claims.tunnel, claims.version, request.headers.get("X-Forwarded-For", "")[:200]),
+            _labels(identity, claims.tunnel, claims.version, origin.via, origin.forwarded_for),
             identity=identity,
         )
         self._connections.admit(connection)
@@ -162,6 +174,8 @@ class Tunnels:
         local = await self._dial(admitted, connection, transport)
         try:
             connection.dialled = self._admission.confirm(admitted, local)
+            if admitted.limits.proxy_protocol:
+                _announce(local, connection, request)
             peer, tail = transport.detach()
         except BaseException:
             local.close()
@@ -196,12 +210,30 @@ class Tunnels:
             transport.on_lost = None
 
 
+def _announce(local: socket.socket, connection: Connection, request: web.Request) -> None:
+    """Tell the target who its client is, before its first byte; raises Refusal."""
+    reached = request.transport and request.transport.get_extra_info("socket")
+    if not reached:
+        raise ConnectionResetError("the client has gone")
+    host, _, port = connection.peer.rpartition(":")
+    client, server = Address(host.strip("[]"), int(port)), Address(*reached.getsockname()[:2])
+    header = encode_proxy_header(client, server, connection.id.encode("ascii"))
+    try:
+        sent = local.send(header)
+    except OSError as error:
+        sent, problem = 0, str(error.strerror).lower()
+    else:
+        problem = "it took no bytes"
+    if sent != len(header):  # into an empty send buffer all of it goes at once
+        raise Refusal(Reason.TARGET_UNREACHABLE, f"{connection.target}: {problem}")
+
+
 def _asked(request: web.Request) -> str:
     return request.match_info["target"]
 
 
-def _peer(request: web.Request) -> str:
-    return str(request.transport.get_extra_info("peername") if request.transport else request.remote)
+def _describe(origin: Origin) -> dict[str, str]:
+    return {"peer": origin.peer, "via": origin.via} if origin.via else {"peer": origin.peer}
 
 
 def _proof(identity: Identity) -> dict[str, str]:
@@ -211,7 +243,10 @@ def _proof(identity: Identity) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _labels(identity: Identity, tunnel: str | None, version: str | None, forwarded_for: str) -> Mapping[str, str]:
+def _labels(
+    identity: Identity, tunnel: str | None, version: str | None, via: str, forwarded_for: str
+) -> Mapping[str, str]:
     """What else the log says: only what was told. Cached, because many connections come from few clients."""
-    labels = {"tunnel": tunnel, "client_version": version, "forwarded_for": forwarded_for} | _proof(identity)
+    labels = {"via": via, "tunnel": tunnel, "client_version": version, "forwarded_for": forwarded_for}
+    labels |= _proof(identity)
     return {name: value for name, value in labels.items() if value}

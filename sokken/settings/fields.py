@@ -7,7 +7,7 @@ raises ValueError with one line: the text, what is wrong with it, and an example
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 BASE_PATH_EXAMPLE: Final = "/sokken"
 ORIGIN_EXAMPLE: Final = "https://console.example"
 CLAIM_EXAMPLE: Final = "laptop-7.example"
+NETWORK_EXAMPLE: Final = "10.0.0.0/8"
 JWKS_EXAMPLE: Final = "https://issuer.example/jwks"
 
 _SEPARATORS = re.compile(r"[,\s]+")
@@ -145,6 +146,13 @@ def _parse_text(text: str) -> str:
     return text
 
 
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: this is no network ({error}), for example {NETWORK_EXAMPLE}") from None
+
+
 def _none_if_empty(value: object) -> object:
     """Take an empty text as no value: ``-log-file ""`` goes back to stderr."""
     return None if value == "" else value
@@ -187,6 +195,11 @@ ProxyUrl = Annotated[
 ]
 Exemptions = Annotated[
     tuple[Exemption, ...], PlainValidator(_listed(parse_exemption)), Mark(unit="list", example=NO_PROXY_EXAMPLE)
+]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    PlainValidator(_listed(_parse_network)),
+    Mark(unit="list", example=NETWORK_EXAMPLE),
 ]
 Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
 OptionalClaim = Annotated[

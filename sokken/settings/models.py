@@ -32,6 +32,7 @@ from sokken.settings.fields import (
     Mark,
     Megabytes,
     MessageBytes,
+    Networks,
     OptionalClaim,
     OptionalPath,
     OptionalSeconds,
@@ -134,6 +135,13 @@ class ServerSettings(ProgramSettings):
         default=(), description="Origins whose web pages may open tunnels; without one, browsers may not"
     )
     target_timeout_seconds: Seconds = Field(default=10, description="How long dialling a target may take")
+    trusted_proxies: Networks = Field(
+        default=(), description="Networks of the proxies that are believed when they say who the client is"
+    )
+    proxy_protocol: Annotated[Literal["off", "required"], Mark(unit="name")] = Field(
+        default="off",
+        description="If required, each connection begins with a PROXY protocol header (v1 or v2) of a trusted proxy",
+    )
     tls_cert_file: CredentialPath = Field(
         default=None, description="PEM file of the server's certificate and its chain; API_ADDR then speaks TLS"
     )
@@ -163,6 +171,14 @@ class ServerSettings(ProgramSettings):
     reload_interval_seconds: Seconds = Field(
         default=10, description="How often certificates, tokens, keys and policy are looked at for changes"
     )
+
+    @field_validator("proxy_protocol")
+    @classmethod
+    def _refuse_untrusted_headers(cls, proxy_protocol: str, others: ValidationInfo) -> str:
+        """Refuse to require what nobody is believed for."""
+        if proxy_protocol == "required" and not others.data.get("trusted_proxies", ...):
+            raise ValueError("it is required of nobody; name the proxies in SOKKEN_TRUSTED_PROXIES, too")
+        return proxy_protocol
 
     @field_validator("targets")
     @classmethod

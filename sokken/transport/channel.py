@@ -14,7 +14,7 @@ from typing import Final
 Channel = socket.socket
 """Plain, or a TlsChannel."""
 
-_RECORD_BYTES: Final = 16384  # what one TLS record holds (RFC 8446 section 5.1)
+RECORD_BYTES: Final = 16384  # what one TLS record holds (RFC 8446 section 5.1)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _LINGER_OFF: Final = struct.pack("ii", 0, 0)
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
@@ -96,7 +96,7 @@ class TlsChannel(ssl.SSLSocket):
             try:
                 # One record a call: OpenSSL wants a call that had to wait repeated with the same bytes, and it is,
                 # because the bytes from ``sent`` on are what the caller keeps.
-                sent += super().send(view[sent : sent + _RECORD_BYTES])
+                sent += super().send(view[sent : sent + RECORD_BYTES])
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if not sent:
                     raise BlockingIOError from None

@@ -10,6 +10,7 @@ from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
 from sokken.transport.channel import Channel, TlsChannel, wait_ready
+from sokken.transport.nested_tls import NestedTlsChannel
 from sokken.transport.plane import Plane
 
 BODY_SECONDS: Final = 1.0

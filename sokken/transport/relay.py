@@ -29,7 +29,7 @@ from sokken.protocol.frames import (
 from sokken.protocol.liveness import SILENCE_SECONDS, Liveness, Pulse, Sight
 from sokken.protocol.outcomes import Outcome
 from sokken.protocol.session import GOAWAY, Abort, Action, Notify, SendClose, Session, Step
-from sokken.transport.channel import Channel, TlsChannel, close_cleanly
+from sokken.transport.channel import Channel, close_cleanly
 from sokken.transport.leave import Leave
 from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, Plane
 from sokken.transport.side import Side
@@ -273,7 +273,7 @@ class Relay:
         self._heard_at = plane.wheel.now
         self._take(PAYLOAD_AT, PAYLOAD_AT + count)
         # Bytes that TLS has already decrypted raise no event.
-        if peer.is_open and isinstance(peer.channel, TlsChannel) and peer.channel.pending():
+        if peer.is_open and peer.has_decrypted:
             plane.loop.call_soon(self._on_peer_readable)
         return True
 

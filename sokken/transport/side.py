@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from sokken.transport.channel import Channel, TlsChannel
+from sokken.transport.nested_tls import NestedTlsChannel
 from sokken.transport.plane import Plane
 
 _MOST_PIECES: Final = 512  # below the kernel's IOV_MAX
+_TLS: Final = (TlsChannel, NestedTlsChannel)
 
 
 class Side:
@@ -36,6 +38,11 @@ class Side:
     def is_holding(self) -> bool:
         """Whether something waits until the socket takes it."""
         return self._held is not None
+
+    @property
+    def has_decrypted(self) -> bool:
+        """Whether TLS holds bytes that raise no event."""
+        return isinstance(self.channel, _TLS) and self.channel.pending() > 0
 
     @property
     def held(self) -> memoryview | bytes:
@@ -100,7 +107,7 @@ class Side:
             self._plane.loop.remove_reader(self.channel.fileno())
             return True
         self._plane.loop.add_reader(self.channel.fileno(), on_readable)
-        if isinstance(self.channel, TlsChannel):
+        if isinstance(self.channel, _TLS):
             # What TLS has decrypted already raises no event.
             self._plane.loop.call_soon(on_readable)
         return True

@@ -15,6 +15,7 @@ from typing import Final
 
 from sokken.transport.channel import Channel, TlsChannel, wait_ready
 from sokken.transport.files import WatchedFile
+from sokken.transport.nested_tls import NestedTlsChannel
 
 _ALPN: Final = ("http/1.1",)
 
@@ -112,7 +113,11 @@ async def start_tls(
 
     ``server_name`` is what the certificate must be for, a name or an IP address.
     """
-    channel = context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
+    channel: NestedTlsChannel | ssl.SSLSocket
+    if isinstance(sock, TlsChannel):
+        channel = NestedTlsChannel(sock, context, server_name)
+    else:
+        channel = context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
     try:
         while True:
             try:

@@ -4,12 +4,14 @@ import hashlib
 import os
 import socket
 import threading
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support.addresses import closed_port
 from tests.support.programs import client, join, server
-from tests.support.targets import connect, count, echo, receive_all, receive_exactly, target, was_reset
+from tests.support.services import free_port, installed, service
+from tests.support.targets import connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
 from tests.support.tinyproxy import tinyproxy
 
 pytestmark = pytest.mark.programs
@@ -57,6 +59,86 @@ def test_a_tunnel_through_a_proxy(tmp_path, authority, loop, scheme):
                     writer.join()
                 assert "pa55" not in str(near.program.lines)
     assert f"CONNECT localhost:{far.api[1]}" in (tmp_path / "tinyproxy.log").read_text()
+
+
+@contextmanager
+def over_tls(folder, proxy, certificate):
+    """haproxy, to make an https:// proxy of an http:// one."""
+    entry = ("127.0.0.1", free_port())
+    config = folder / "tls.conf"
+    config.write_text(
+        "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 20s\n    timeout server 20s\n"
+        f"listen proxy\n    bind {join(entry)} ssl crt {certificate}\n    server proxy {join(proxy)}\n"
+    )
+    with service(installed("haproxy"), "-db", "-f", config, where=entry, log=folder / "tls.log"):
+        yield entry
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_tunnel_through_a_proxy_that_speaks_tls(tmp_path, authority, loop, scheme):
+    """Over wss:// that is TLS within TLS."""
+    tls = {"SOKKEN_TLS_CERT_FILE": str(authority.server)} if scheme == "wss" else {}
+    data = os.urandom(24 * MIB + 1)
+    with (
+        tinyproxy(tmp_path, "BasicAuth me pa55") as inner,
+        over_tls(tmp_path, inner, authority.server) as proxy,
+        target(count) as counting,
+        target(echo) as echoing,
+        server(counting, echoing, env=loop | tls) as far,
+    ):
+        env = loop | {"SOKKEN_PROXY": f"https://me:pa55@{join(proxy)}", "SOKKEN_CA_FILE": str(authority.file)}
+        urls = [far.url(where, ("localhost", far.api[1]), scheme) for where in (counting, echoing)]
+        with client(*urls, env=env) as near:
+            with connect(near.entries[0]) as app:
+                app.sendall(data)
+                app.shutdown(socket.SHUT_WR)
+                assert receive_all(app) == b"%d" % len(data)
+            with connect(near.entries[1]) as app:
+                writer = threading.Thread(target=lambda: (app.sendall(data), app.shutdown(socket.SHUT_WR)))
+                writer.start()
+                assert hashlib.sha256(receive_all(app)).digest() == hashlib.sha256(data).digest()
+                writer.join()
+            for n in (1, 2):
+                assert near.program.wait_for("connection_closed", n)["outcome"] == "completed"
+                assert far.program.wait_for("connection_closed", n)["outcome"] == "completed"
+            app = connect(near.entries[1])
+            app.sendall(b"x")
+            receive_exactly(app, 1)
+            reset(app)
+            assert far.program.wait_for("connection_closed", 3)["outcome"] == "peer_reset"
+
+
+def test_a_proxy_whose_certificate_is_not_trusted(tmp_path, authority):
+    with tinyproxy(tmp_path) as inner, over_tls(tmp_path, inner, authority.server) as proxy:
+        env = QUICK | {"SOKKEN_PROXY": f"https://me:s3cret@{join(proxy)}", "SOKKEN_TLS_INSECURE_SKIP_VERIFY": "true"}
+        with client("ws://b/tunnel/127.0.0.1:1", env=env) as near:
+            line = refusal(near)
+    assert line["outcome"] == "server_tls"
+    assert line["detail"].startswith(f"the certificate of the proxy https://{join(proxy)} is not accepted: ")
+
+
+def test_a_proxy_that_does_not_speak_tls():
+    with (
+        target(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as proxy,
+        client("ws://b/tunnel/127.0.0.1:1", env={"SOKKEN_PROXY": f"https://{join(proxy)}"}) as near,
+    ):
+        line = refusal(near)
+    assert line["outcome"] == "server_tls"
+    assert line["detail"].startswith(f"TLS with the proxy https://{join(proxy)} failed: ")
+
+
+def test_a_server_behind_such_a_proxy_that_is_another(tmp_path, authority):
+    with (
+        tinyproxy(tmp_path) as inner,
+        over_tls(tmp_path, inner, authority.server) as proxy,
+        target(echo) as where,
+        server(where, env={"SOKKEN_TLS_CERT_FILE": str(authority.issue("DNS:other.example"))}) as far,
+    ):
+        env = {"SOKKEN_PROXY": f"https://{join(proxy)}", "SOKKEN_CA_FILE": str(authority.file)}
+        with client(far.url(where, scheme="wss"), env=env) as near:
+            line = refusal(near)
+    assert line["outcome"] == "server_tls"
+    assert line["detail"].startswith("the server's certificate is not accepted: ")
 
 
 @pytest.mark.parametrize(

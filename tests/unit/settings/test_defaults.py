@@ -29,6 +29,8 @@ SERVER = {
     "base_path": "",
     "allowed_origins": (),
     "target_timeout_seconds": 10.0,
+    "trusted_proxies": (),
+    "proxy_protocol": "off",
     "tls_cert_file": None,
     "tls_key_file": None,
     "tls_handshake_timeout_seconds": 10.0,

@@ -198,3 +198,25 @@ def test_a_malformed_exemption_is_refused(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "a,10.0.0.0/99")
     (problem,) = problems(ClientSettings, {"api_addr": ":1", "forwards": ":2=ws://b/"})
     assert problem.text == "variable NO_PROXY: '10.0.0.0/99': this is no network, for example 10.0.0.0/8"
+
+
+def test_the_proxy_protocol_is_required_of_somebody():
+    (problem,) = problems(ServerSettings, SOUND | {"proxy_protocol": "required"})
+    assert problem.text.endswith("it is required of nobody; name the proxies in SOKKEN_TRUSTED_PROXIES, too")
+    settings = load(
+        ServerSettings, SOUND | {"proxy_protocol": "required", "trusted_proxies": "10.0.0.0/8 ::1"}
+    ).settings
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("trusted_proxies", "10.0.0.1/8", "'10.0.0.1/8': this is no network (10.0.0.1/8 has host bits set)"),
+        ("trusted_proxies", "proxy.example", "'proxy.example': this is no network"),
+        ("proxy_protocol", "auto", "'auto': this is not 'off' or 'required'"),
+    ],
+)
+def test_malformed_proxies(name, text, complaint):
+    (problem,) = problems(ServerSettings, SOUND | {name: text})
+    assert complaint in problem.text

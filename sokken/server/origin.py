@@ -1,0 +1,55 @@
+"""Whose request it is, behind proxies: the client as a trusted proxy tells it, and the proxy.
+
+Asked for every tunnel and check, before anything is decided by the client's address.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from sokken.protocol.forwarded import Networks, find_client, is_within
+from sokken.transport.listen import format_peer
+
+_SHOWN: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """``peer`` is HOST:PORT, port 0 if the proxy did not tell it; ``via`` the proxy's host, "" without one.
+
+    ``forwarded_for`` is what somebody claims who is not trusted.
+    """
+
+    peer: str
+    via: str = ""
+    forwarded_for: str = ""
+
+
+def find_origin(request: web.BaseRequest, trusted: Networks) -> Origin:
+    """Believe the PROXY protocol's header that was read before, and those fields that a trusted proxy has added."""
+    transport = request.transport
+    peer = str(transport.get_extra_info("peername") if transport else request.remote)
+    claim = ", ".join(request.headers.getall("X-Forwarded-For", ()))
+    if not trusted:
+        return Origin(peer, forwarded_for=claim[:_SHOWN])
+    connected = _connected(request) or peer
+    via = _host(connected) if connected != peer else ""
+    if is_within(_host(peer), trusted):
+        client = find_client(claim, ", ".join(request.headers.getall("Forwarded", ())), trusted)
+        if client is not None:
+            return Origin(str(client), via or _host(peer))
+    return Origin(peer, via, claim[:_SHOWN])
+
+
+def _connected(request: web.BaseRequest) -> str | None:
+    """Who has connected to this host; None if it has gone."""
+    sock = request.transport.get_extra_info("socket") if request.transport else None
+    try:
+        return None if sock is None else format_peer(sock.getpeername())
+    except OSError:
+        return None
+
+
+def _host(peer: str) -> str:
+    return peer.rpartition(":")[0].strip("[]")
