@@ -226,6 +226,17 @@ def test_a_half_closed_connection_over_which_nothing_moves_is_aborted(loop, who)
     run(main(), loop)
 
 
+def test_notices_do_not_keep_a_half_closed_connection(loop):
+    async def main():
+        async with relayed(half_closed_seconds=60) as it:
+            it.local.shutdown(socket.SHUT_WR)
+            await turn()
+            await it.pass_seconds(62, lambda _: it.wire.send(TEXT, b"hello"))
+            assert it.outcome is Outcome.HALF_CLOSED_TIMEOUT
+
+    run(main(), loop)
+
+
 def test_a_half_closed_connection_lives_while_something_moves(loop):
     async def main():
         async with relayed(half_closed_seconds=60) as it:
