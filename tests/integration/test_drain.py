@@ -15,7 +15,7 @@ from tests.support.targets import connect, echo, eventually, is_reset, receive_a
 from tests.support.wire import CLOSE, TEXT, open_tunnel
 
 LIVE = 200
-QUEUED = 40  # more than are accepted at once
+QUEUED = 200  # many more than are accepted at once
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 SOON = 3.0
 
@@ -26,7 +26,7 @@ class Talk:
     def __init__(self, stack, number, env=None):
         self._stack = stack
         self.target = stack.enter_context(target(echo))
-        room = ["-max-connections", str(2 * LIVE)]
+        room = ["-max-connections", str(3 * LIVE)]
         self.server = stack.enter_context(server(self.target, options=room, env=env))
         self.client = stack.enter_context(client(self.server.url(self.target), options=room, env=env))
         for end in (self.server, self.client):
