@@ -41,6 +41,7 @@ _REASONS: Final = {
     DialFailure.REFUSED: Reason.TARGET_REFUSED,
     DialFailure.UNREACHABLE: Reason.TARGET_UNREACHABLE,
     DialFailure.TIMEOUT: Reason.TARGET_TIMEOUT,
+    DialFailure.EXHAUSTED: Reason.SERVER_FULL,  # nothing is wrong with the target, and a moment later there may be room
 }
 
 

@@ -6,6 +6,7 @@ relay and the head reader know no difference.
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -13,6 +14,9 @@ from typing import Final
 
 Channel = socket.socket
 """Plain, or a TlsChannel."""
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say: this host has no descriptor or memory left for another socket."""
 
 RECORD_BYTES: Final = 16384  # what one TLS record holds (RFC 8446 section 5.1)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)

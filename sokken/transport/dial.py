@@ -10,7 +10,7 @@ from typing import Final
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import Address
-from sokken.transport.channel import prepare
+from sokken.transport.channel import EXHAUSTED, prepare
 from sokken.transport.resolve import Found, Resolver
 
 HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 section 8
@@ -23,6 +23,7 @@ class DialFailure(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
+    EXHAUSTED = "exhausted"
 
 
 class DialError(SokkenError):
@@ -52,9 +53,7 @@ async def dial(resolver: Resolver, address: Address, seconds: float, check: Chec
     except TimeoutError:
         raise DialError(DialFailure.TIMEOUT, f"{address} did not answer within {seconds:g} s") from None
     except OSError as error:
-        refused = error.errno == errno.ECONNREFUSED
-        failure = DialFailure.REFUSED if refused else DialFailure.UNREACHABLE
-        raise DialError(failure, f"{address}: {_describe(error)}") from None
+        raise DialError(_classify(error), f"{address}: {_describe(error)}") from None
 
 
 async def _resolve(resolver: Resolver, address: Address) -> Sequence[Found]:
@@ -83,6 +82,12 @@ async def _connect_first(found: Sequence[Found]) -> socket.socket:
     )
     prepare(sock)
     return sock
+
+
+def _classify(error: OSError) -> DialFailure:
+    if error.errno == errno.ECONNREFUSED:
+        return DialFailure.REFUSED
+    return DialFailure.EXHAUSTED if error.errno in EXHAUSTED else DialFailure.UNREACHABLE
 
 
 def _describe(error: OSError) -> str:

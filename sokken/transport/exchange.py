@@ -54,7 +54,7 @@ async def _receive_head(plane: Plane, channel: Channel, buffer: bytes) -> tuple[
             raise HandshakeError(f"the answer's head has more than {MAX_HEAD_BYTES} bytes")
         more = await _receive(plane, channel, MAX_HEAD_BYTES)
         if not more:
-            advice = "" if isinstance(channel, TlsChannel) else "; if it expects TLS, use wss://"
+            advice = "" if isinstance(channel, TlsChannel | NestedTlsChannel) else "; if it expects TLS, use wss://"
             raise ConnectionResetError(f"it ended before there was an answer{advice}")
         buffer += more
     return buffer[:end], buffer[end:]

@@ -11,12 +11,11 @@ from typing import Final
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Address
 from sokken.telemetry.logs import get_logger
-from sokken.transport.channel import prepare
+from sokken.transport.channel import EXHAUSTED, prepare
 
 BACKLOG: Final = 1024
 BATCH: Final = 16
 PAUSE_SECONDS: Final = 0.25
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = get_logger("listen")
 
@@ -102,7 +101,7 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._pause(error)
                     return False
                 continue  # that one connection has gone before it was taken (accept(2), "Error handling")

@@ -28,7 +28,7 @@ from sokken.protocol.frames import (
 )
 from sokken.protocol.liveness import SILENCE_SECONDS, Liveness, Pulse, Sight
 from sokken.protocol.outcomes import Outcome
-from sokken.protocol.session import GOAWAY, Abort, Action, Notify, SendClose, Session, Step
+from sokken.protocol.session import EOF, GOAWAY, Abort, Action, Notify, SendClose, Session, Step
 from sokken.transport.channel import Channel, close_cleanly
 from sokken.transport.leave import Leave
 from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, Plane
@@ -305,7 +305,8 @@ class Relay:
             case Notice(text):
                 was_draining = self.session.peer_draining
                 self._perform(self.session.notice(text))
-                self._direction_ended()
+                if text == EOF:
+                    self._direction_ended()
                 if self.session.peer_draining and not was_draining and self._owner is not None:
                     self._owner.peer_drains()
             case Close():

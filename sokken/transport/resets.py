@@ -49,4 +49,11 @@ class ResetWatch:
         for fileno, events in self._epoll.poll(0, _BATCH):
             callback = self._callbacks.get(fileno)
             if callback is not None and events & select.EPOLLERR:
-                callback()
+                self._tell(callback)
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 -- what the others have to hear is told only once
+            context = {"message": "an error's callback failed", "exception": error}
+            self._loop.call_exception_handler(context)

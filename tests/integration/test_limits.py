@@ -27,6 +27,14 @@ def talk(*applications):
         assert receive_exactly(application, 5) == b"hello"
 
 
+def is_rejected(entry):
+    try:
+        with connect(entry) as application:
+            return is_reset(application, SOON)
+    except ConnectionResetError:  # as early as that
+        return True
+
+
 def ask_for_tunnel(far, to):
     answer, wire = open_tunnel(far.api, "/tunnel/{}:{}".format(*to))
     wire.sock.close()
@@ -39,7 +47,7 @@ def test_a_full_server_refuses_and_goes_on():
         far = stack.enter_context(server(to, options=["-max-connections", "2"]))
         near = stack.enter_context(client(far.url(to), env=AT_ONCE))
         with everything_is_freed(far, near):
-            first, second = connect(near.entry), connect(near.entry)
+            first, second = (stack.enter_context(connect(near.entry)) for _ in range(2))
             talk(first, second)
             refusal = ask_for_tunnel(far, to)
             assert (refusal.status, refusal.fields["sokken-reason"]) == (429, "server_full")
@@ -66,10 +74,9 @@ def test_a_full_client_resets_and_goes_on():
         far = stack.enter_context(server(to))
         near = stack.enter_context(client(far.url(to), options=["-max-connections", "2"]))
         with everything_is_freed(far, near):
-            first, second = connect(near.entry), connect(near.entry)
+            first, second = (stack.enter_context(connect(near.entry)) for _ in range(2))
             talk(first, second)
-            rejected = [stack.enter_context(connect(near.entry)) for _ in range(20)]
-            assert all(is_reset(application, SOON) for application in rejected)
+            assert all(is_rejected(near.entry) for _ in range(20))
             near.program.wait_for("connection_failed", 20, outcome="client_full")
             talk(first, second)
 
@@ -88,7 +95,7 @@ def test_a_dial_that_hangs_takes_a_slot_and_a_client_that_goes_gives_it_back():
         far = stack.enter_context(server(to, hole, options=["-max-connections", "1"]))
         near = stack.enter_context(client(far.url(hole), far.url(to)))
         with everything_is_freed(far, near, seconds=SOON):
-            waiting = connect(near.entries[0])
+            waiting = stack.enter_context(connect(near.entries[0]))
             eventually(lambda: connections(far.api) == 1)
             assert connections(near.api) == 1
             assert ask_for_tunnel(far, to).status == 429
@@ -97,6 +104,25 @@ def test_a_dial_that_hangs_takes_a_slot_and_a_client_that_goes_gives_it_back():
                 near.program.wait_for("connection_failed", outcome="local_gave_up", seconds=SOON)
                 talk(other)
         assert not far.program.events("connection_refused", reason="target_timeout")
+
+
+def test_a_server_without_a_descriptor_for_the_target_is_full_for_a_moment():
+    with ExitStack() as stack:
+        to = stack.enter_context(target(echo))
+        limited = ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"]
+        far = stack.enter_context(server(to, prefix=limited))
+        near = stack.enter_context(client(far.url(to)))
+        with everything_is_freed(far, near), ExitStack() as surplus:
+            while (taken := far.program.descriptors()) < DESCRIPTORS - 1:
+                surplus.enter_context(connect(far.api))
+                eventually(lambda taken=taken: far.program.descriptors() > taken, SOON)
+            refusal = ask_for_tunnel(far, to)
+            assert (refusal.status, refusal.fields["sokken-reason"]) == (429, "server_full")
+            application = stack.enter_context(connect(near.entry))
+            far.program.wait_for("connection_refused", 2, reason="server_full")
+            surplus.close()
+            talk(application)
+            application.close()
 
 
 def cpu_seconds(program):
@@ -120,7 +146,7 @@ def test_a_client_without_descriptors_waits_for_them(loop):
         with everything_is_freed(far, near):
             existing = [stack.enter_context(connect(near.entry)) for _ in range(EXISTING)]
             talk(*existing)
-            surplus = [connect(near.entry) for _ in range(2 * DESCRIPTORS)]
+            surplus = [stack.enter_context(connect(near.entry)) for _ in range(2 * DESCRIPTORS)]
             near.program.wait_for("accept_paused")
             assert_it_does_not_spin(near.program)
             talk(*existing)
@@ -144,7 +170,7 @@ def test_a_server_without_descriptors_waits_for_them(loop):
         with everything_is_freed(far, near):
             existing = [stack.enter_context(connect(near.entry)) for _ in range(EXISTING)]
             talk(*existing)
-            surplus = [connect(far.api) for _ in range(2 * DESCRIPTORS)]
+            surplus = [stack.enter_context(connect(far.api)) for _ in range(2 * DESCRIPTORS)]
             far.program.wait_for("accept_paused")
             assert_it_does_not_spin(far.program)
             talk(*existing)

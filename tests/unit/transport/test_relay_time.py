@@ -141,6 +141,24 @@ def test_silence_counts_from_when_it_reads_again(loop):
     run(main(), loop)
 
 
+def test_silence_counts_from_when_it_reads_again_though_there_is_nothing_to_read(loop):
+    async def main():
+        async with relayed(small=True) as it:
+            it.wire.send(BINARY, bytes(100_000))
+            await turn()
+            assert it.plane.parked
+            assert it.relay.bytes_in == 100_000
+            await it.pass_seconds(500)
+            await asyncio.to_thread(read_until_quiet, it.local)
+            assert not it.plane.parked
+            await it.pass_seconds(69)
+            assert not it.relay.is_ended
+            await it.pass_seconds(21)
+            assert it.outcome is Outcome.PING_TIMEOUT
+
+    run(main(), loop)
+
+
 def read_until_quiet(sock):
     sock.settimeout(QUIET)
     with contextlib.suppress(TimeoutError):
@@ -222,6 +240,17 @@ def test_a_half_closed_connection_over_which_nothing_moves_is_aborted(loop, who)
             *_, abort, close = await asyncio.to_thread(receive_up_to_close, it.wire)
             assert (abort.opcode, abort.payload) == (TEXT, b"abort half_closed_timeout")
             assert (close.opcode, close.code) == (CLOSE, 1011)
+
+    run(main(), loop)
+
+
+def test_notices_do_not_keep_a_half_closed_connection(loop):
+    async def main():
+        async with relayed(half_closed_seconds=60) as it:
+            it.local.shutdown(socket.SHUT_WR)
+            await turn()
+            await it.pass_seconds(62, lambda _: it.wire.send(TEXT, b"hello"))
+            assert it.outcome is Outcome.HALF_CLOSED_TIMEOUT
 
     run(main(), loop)
 

@@ -182,3 +182,27 @@ def test_many_at_once_are_all_told(loop):
         watch.close()
 
     run(main(), loop)
+
+
+def test_a_callback_that_fails_costs_the_others_nothing(loop):
+    async def main():
+        running, told, failures = asyncio.get_running_loop(), [], []
+        running.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+        watch = ResetWatch(running)
+
+        def told_and_failing():
+            told.append(1)
+            raise RuntimeError
+
+        with tcp_pair() as (one, watched), tcp_pair() as (other, watched_too):
+            watch.add(watched, told_and_failing)
+            watch.add(watched_too, told_and_failing)
+            reset(one)
+            reset(other)
+            await soon(lambda: len(told) == 2)
+            assert [type(failure) for failure in failures] == [RuntimeError] * 2
+            watch.remove(watched)
+            watch.remove(watched_too)
+        watch.close()
+
+    run(main(), loop)
