@@ -36,6 +36,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     target_timeout_seconds: float = PATIENCE
     half_closed_timeout_seconds: float = 3600
+    trusted_proxies = ()
 
 
 def tunnels_to(port: int, plane: Plane, connections: Connections) -> Tunnels:
