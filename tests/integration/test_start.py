@@ -56,9 +56,6 @@ def test_an_address_that_is_none_of_this_hosts(listen, words):
 
 
 def test_files_that_cannot_be_used(tmp_path):
-    code, line = refusal("client", "127.0.0.1:0", "127.0.0.1:0", URL, env={"SOKKEN_CA_FILE": str(tmp_path / "none")})
-    assert code == 3
-    assert line.startswith(f"sokken: SOKKEN_CA_FILE: cannot use {tmp_path / 'none'}: no such file or directory")
     (tmp_path / "file").touch()
     log = str(tmp_path / "file" / "log")
     for role, *addresses in (["server", "127.0.0.1:0", "a:1"], ["client", "127.0.0.1:0", "127.0.0.1:0", URL]):
