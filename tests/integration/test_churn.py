@@ -67,8 +67,11 @@ async def visit_often(numbers, entry):
 def runner():
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as running:
         echo = running.run(create_echo())
-        yield running, echo.sockets[0].getsockname()
-        echo.close()
+        try:
+            yield running, echo.sockets[0].getsockname()
+        finally:
+            echo.close()
+            running.run(asyncio.sleep(0))
 
 
 async def create_echo():
