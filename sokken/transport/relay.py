@@ -556,11 +556,13 @@ class Relay:
         return max(self._heard_at, self._sent_at) + SILENCE_SECONDS
 
     def _sight(self) -> Sight:
+        is_judged = self._liveness.original and not self._has_spoken
         return Sight(
             sent_at=self._sent_at,
             heard_at=self._heard_at,
             is_reading=self._peer.is_reading,
-            is_holding=self._peer.is_holding,
+            # An original that reads slowly, and has never had anything to say, must not be taken for a dead one.
+            is_holding=self._peer.is_clogged if is_judged else self._peer.is_holding,
             has_spoken=self._has_spoken,
         )
 

@@ -4,6 +4,8 @@ Used by the relay for the local side and for the peer. It moves bytes and keeps 
 what an error means, is the relay's business: OSError passes through.
 """
 
+import fcntl
+import termios
 from collections.abc import Callable
 from typing import Final
 
@@ -43,6 +45,14 @@ class Side:
     def has_decrypted(self) -> bool:
         """Whether TLS holds bytes that raise no event."""
         return isinstance(self.channel, _TLS) and self.channel.pending() > 0
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether something waits here or in the kernel: the other end has not taken all of it (tcp(7), SIOCOUTQ)."""
+        if self._held is not None:
+            return True
+        queued = fcntl.ioctl(self.channel.fileno(), termios.TIOCOUTQ, bytes(4))
+        return any(queued)
 
     @property
     def held(self) -> memoryview | bytes:
