@@ -379,6 +379,8 @@ def test_a_reader_of_10_kilobytes_a_second_behind_a_full_pipe_lives_for_five_min
                 near = Relay(near_plane, near_local, near_peer, spread=0.8, owner=owners[1], **kind)
                 far.start()
                 near.start()
+                application.sendall(b"go")
+                assert await asyncio.to_thread(target.recv, 2) == b"go"
                 flood = Flood(0, target, application)
                 await asyncio.to_thread(stall, [flood], QUIET)
                 assert far_plane.parked
