@@ -85,6 +85,6 @@ $(READY): requirements/dev.txt pyproject.toml
 		python="$(PYTHON)"; [ -n "$$python" ] || python="$$(scripts/find-python)" || exit 1; \
 		"$$python" -m venv --clear $(VENV); }
 	@echo "Installing into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
