@@ -65,7 +65,12 @@ def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: A
     plain = {}
     for key, value in mapping.items():
         name = key if type(key) is str else _text(key)
-        plain[name] = MASK if _is_secret(name) and value is not None else make_plain(value, depth - 1)
+        if value is None:
+            plain[name] = None
+        elif _is_secret(name):
+            plain[name] = MASK
+        else:
+            plain[name] = _clean(value) if type(value) is str else make_plain(value, depth - 1)
     return plain
 
 
