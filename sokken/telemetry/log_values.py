@@ -62,7 +62,7 @@ def describe_exception(error: BaseException) -> list[dict[str, Any]]:
 def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: ANN401 as make_plain
     if not depth:
         return "…"
-    plain = {}
+    plain: dict[str, Any] = {}
     for key, value in mapping.items():
         name = key if type(key) is str else _text(key)
         if value is None:
