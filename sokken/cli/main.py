@@ -17,10 +17,15 @@ CONFIGURATION: Final = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without one: this process's) and return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
     try:
+        if words[:1] == ["probe"]:  # before what the others import: it runs every few seconds, everywhere
+            from sokken.cli.probe import probe
+
+            return probe(words[1:])
         from sokken.cli.dispatch import dispatch
 
-        return dispatch(sys.argv[1:] if argv is None else argv)
+        return dispatch(words)
     except UsageError as error:
         return _complain(error, USAGE)
     except ConfigurationError as error:
