@@ -69,10 +69,12 @@ def doctor(words: Sequence[str]) -> int:
 def _load(words: Sequence[str]) -> ClientSettings:
     """The client's settings, with what is to be examined as its forwards."""
     line = parse_command_line(["client", *words])
+    if line.problems:  # else the value of an unknown option would be told as a bad address
+        raise UsageError(line.problems[0].text)
     forwards = parse_forwards(line.arguments)
     given = {"api_addr": _UNNAMED, **line.options, **({"forwards": forwards} if forwards else {})}
     try:
-        return load(ClientSettings, given, line.problems).settings
+        return load(ClientSettings, given).settings
     except InvalidSettings as error:
         if not error.is_missing:
             raise UsageError(str(error)) from error

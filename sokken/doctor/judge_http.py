@@ -291,7 +291,7 @@ _TARGET_ADVICE: Final[Mapping[str, str]] = {
     Reason.SERVER_FULL: "raise the server's SOKKEN_MAX_CONNECTIONS and `ulimit -n`, or see its log for who holds them",
     Reason.CLIENT_FULL: "the policy's connections_per_identity is reached: raise it, or see the log for who holds them",
     Reason.TARGET_FULL: "the policy's connections_per_target is reached: raise it, or find who holds them in the log",
-    Reason.RATE_LIMITED: "it passes in a moment; else raise SOKKEN_HANDSHAKE_RATE_PER_ADDRESS or the policy's rate_per_second",
+    Reason.RATE_LIMITED: "it passes in a moment; or raise SOKKEN_HANDSHAKE_RATE_PER_ADDRESS, or the policy's rate",
     Reason.DRAINING: "the server is going down: another one must take over, or this one be started again",
 }
 

@@ -91,7 +91,9 @@ class Line:
 
         async def send() -> None:
             nonlocal sent_bytes
-            while sent_bytes < size if size is not None else loop.time() - began < seconds / 2:
+            while self.ending is None and (
+                sent_bytes < size if size is not None else loop.time() - began < seconds / 2
+            ):
                 part = chunk if size is None else chunk[: size - sent_bytes]
                 sent.update(part)
                 sent_bytes += len(part)
@@ -202,7 +204,7 @@ class Line:
         async with self._writing:
             view = memoryview(data)
             try:
-                while view and self.ending is None:
+                while view:
                     try:
                         view = view[self._channel.send(view) :]
                     except BlockingIOError:
