@@ -4,6 +4,7 @@ The entry point of the console script and of ``python -m sokken``. What takes ti
 so that Ctrl-C at any moment ends the process quietly.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -33,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SokkenError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
-        return FAILED
+        pass
+    except BrokenPipeError:  # who read the output has gone, and what is left of it goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _complain(error: SokkenError, code: int) -> int:

@@ -67,14 +67,17 @@ class Asked:
 
     @property
     def reason(self) -> str:
-        """The server's own word for why there is no tunnel; the upgrade's, or else the check's."""
-        said = (_reason(exchange.answer) for exchange in (self.upgrade, self.check) if exchange is not None)
-        return next(filter(None, said), "")
+        """The server's own word for why there is no tunnel: the upgrade's, or the check's where that one was spoilt."""
+        checked = _reason(self.check.answer)
+        said = "" if self.upgrade is None else _reason(self.upgrade.answer)
+        return checked if checked and said in ("", Reason.BAD_REQUEST) else said
 
     @property
     def detail(self) -> str:
-        """The server's own sentence, which only the upgrade's answer has."""
-        return "" if self.upgrade is None else _problem_detail(self.upgrade.body)
+        """The server's sentence about that reason; only the upgrade's answer has one."""
+        if self.upgrade is None or _reason(self.upgrade.answer) != self.reason:
+            return ""
+        return _problem_detail(self.upgrade.body)
 
 
 def judge_http(asked: Asked) -> Finding:
@@ -187,7 +190,7 @@ def judge_websocket(asked: Asked) -> Finding:
     if asked.spoilt:
         return failed("websocket", asked.spoilt, _advise_spoilt(answer), **values)
     if _reason(answer) == Reason.BAD_REQUEST:
-        said = asked.detail or "a bad request"
+        said = _problem_detail(upgrade.body) or "a bad request"
         found = f"what is in between has changed the request; the server says: {said}"
         return failed("websocket", found, _advise_upgrade(asked, answer), **values)
     if _is_sokken(answer):

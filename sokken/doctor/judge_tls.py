@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final
 
 from sokken.doctor.certificate import Certificate
-from sokken.doctor.report import Finding, failed, format_seconds, milliseconds, ok, warning
+from sokken.doctor.report import Finding, failed, format_date, format_seconds, format_span, milliseconds, ok, warning
 
 SOON: Final = timedelta(days=14)
 _SHOWN: Final = 6
@@ -70,30 +70,19 @@ def judge_handshake(shake: Handshake, now: datetime) -> Finding:
             return failed("tls", f"the handshake failed: {shake.detail}", advice)
 
 
-def judge_own_certificate(certificate: Certificate, now: datetime) -> str:
-    """What is wrong with what the client shows; "" if nothing."""
-    if now > certificate.not_after:
-        return f"the certificate in SOKKEN_CLIENT_CERT_FILE expired on {_date(certificate.not_after)}"
-    if now < certificate.not_before:
-        return f"the certificate in SOKKEN_CLIENT_CERT_FILE is not valid before {_date(certificate.not_before)}"
-    return ""
-
-
 def _judge_success(shake: Handshake, now: datetime) -> Finding:
     values: dict[str, object] = {"ms": milliseconds(shake.seconds), "version": shake.version}
     found = f"{shake.version} in {format_seconds(shake.seconds)}"
     certificate = shake.certificate
     if certificate is not None:
-        names = list(certificate.names)
-        values |= {"names": names, "issuer": certificate.issuer, "not_after": certificate.not_after.isoformat()}
-        found += (
-            f", certificate of {_name(certificate)} by {certificate.issuer}, valid to {_date(certificate.not_after)}"
-        )
+        names, end = list(certificate.names), certificate.not_after
+        values |= {"names": names, "issuer": certificate.issuer, "not_after": end.isoformat()}
+        found += f", certificate of {_name(certificate)} by {certificate.issuer}, valid to {format_date(end)}"
     if not shake.is_verified:
         advice = "unset SOKKEN_TLS_INSECURE_SKIP_VERIFY, and name the authority in SOKKEN_CA_FILE"
         return warning("tls", f"{found}; it was not verified, anybody may be the server", advice, **values)
     if certificate is not None and _ends_soon(certificate, now):
-        left = format_days(certificate.not_after - now)
+        left = format_span(certificate.not_after - now)
         return warning("tls", f"{found}, which is in {left}", "have it renewed; find out why it was not", **values)
     return ok("tls", found, **values)
 
@@ -118,14 +107,14 @@ def _judge_certificate(shake: Handshake, now: datetime) -> Finding:
 
 
 def _judge_time(code: int, certificate: Certificate, now: datetime) -> Finding:
-    clock = f"(if it is not, this host's clock is wrong: it says {_date(now)})"
+    clock = f"(if it is not, this host's clock is wrong: it says {format_date(now)})"
     if code == _EXPIRED:
-        ago = format_days(now - certificate.not_after)
-        found = f"the server's certificate expired on {_date(certificate.not_after)}, {ago} ago"
+        ago = format_span(now - certificate.not_after)
+        found = f"the server's certificate expired on {format_date(certificate.not_after)}, {ago} ago"
         if now < certificate.not_after:
             found = "a certificate in the server's chain has expired"
         return failed("tls", found, f"have it renewed and loaded at the server or its proxy {clock}")
-    found = f"the server's certificate is not valid before {_date(certificate.not_before)}"
+    found = f"the server's certificate is not valid before {format_date(certificate.not_before)}"
     return failed("tls", found, f"wait, or have it issued anew {clock}")
 
 
@@ -148,17 +137,3 @@ def _name(certificate: Certificate) -> str:
     names = certificate.names or (certificate.subject,)
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _date(time: datetime) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def format_days(span: timedelta) -> str:
-    """For people: ``3 days``, ``5 hours``, ``12 minutes``."""
-    minutes = int(span.total_seconds() // 60)
-    for unit, size in (("day", 1440), ("hour", 60)):
-        if minutes >= size:
-            count = minutes // size
-            return f"{count} {unit}{'s' * (count != 1)}"
-    return f"{minutes} minute{'s' * (minutes != 1)}"

@@ -5,6 +5,7 @@ Made by the judgements, shown by cli/doctor. Nothing here decides anything, and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -119,6 +120,21 @@ def format_seconds(seconds: float) -> str:
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def format_date(time: datetime) -> str:
+    """For people, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def format_span(span: timedelta) -> str:
+    """For people: ``3 days``, ``5 hours``, ``12 minutes``."""
+    minutes = int(span.total_seconds() // 60)
+    for unit, size in (("day", 1440), ("hour", 60)):
+        if minutes >= size:
+            count = minutes // size
+            return f"{count} {unit}{'s' * (count != 1)}"
+    return f"{minutes} minute{'s' * (minutes != 1)}"
 
 
 def milliseconds(seconds: float) -> float:

@@ -5,12 +5,15 @@ without it, and says so.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from sokken.doctor.certificate import Certificate, read_first_certificate
+from sokken.doctor.judge_credentials import judge_credentials, judge_unusable
 from sokken.doctor.judge_http import (
     Asked,
     Shown,
@@ -22,7 +25,7 @@ from sokken.doctor.judge_http import (
     judge_websocket,
 )
 from sokken.doctor.judge_network import judge_dials, judge_look_up, judge_no_proxy, judge_proxy
-from sokken.doctor.judge_tls import judge_handshake, judge_own_certificate
+from sokken.doctor.judge_tls import judge_handshake
 from sokken.doctor.judge_tunnel import (
     End,
     Hold,
@@ -33,10 +36,10 @@ from sokken.doctor.judge_tunnel import (
 )
 from sokken.doctor.line import Line
 from sokken.doctor.reach import DoctorSettings, Reach, read_skew
-from sokken.doctor.report import STEPS, Finding, Verdict, failed, ok, skipped
+from sokken.doctor.report import STEPS, Finding, Verdict, skipped
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import ServerUrl
-from sokken.protocol.credentials import holds_secret
+from sokken.protocol.credentials import AUTHORIZATION, holds_secret
 from sokken.protocol.handshake import SUBPROTOCOL_V1
 from sokken.protocol.proxy import connect_authority
 from sokken.transport.credentials import Credentials, refuse_plaintext
@@ -114,38 +117,26 @@ class Walk:
 
     def _look_at_credentials(self) -> bool:
         """Whether the server can be asked with what is set."""
-        shown = self._shown()
+        settings = self._settings
         try:
-            refuse_plaintext(self._settings)
-            credentials = Credentials(self._settings, are_required=True)
-            credentials.headers()
-            self._reach.credentials = credentials
+            refuse_plaintext(settings)
+            credentials = Credentials(settings, are_required=True)
+            token = credentials.headers()[AUTHORIZATION].removeprefix("Bearer ") if settings.token_file else None
         except ConfigurationError as error:
-            setting = str(error).partition(":")[0].partition(" ")[0]
-            advice = f"until that is mended, the client opens no tunnel; {setting} is a setting of this client"
-            self._tell(failed("credentials", str(error), advice if setting.startswith("SOKKEN_") else ""))
+            self._tell(judge_unusable(str(error)))
             return False
-        names = [*shown.settings, *(["SOKKEN_CA_FILE"] if self._settings.ca_file else [])]
-        problem = self._own_problem()
-        if problem:
-            advice = "have it renewed: servers accept it no more, or not yet"
-            self._tell(failed("credentials", problem, advice))
-        elif names:
-            self._tell(ok("credentials", f"{', '.join(names)} can be read", settings=names))
-        else:
-            self._tell(ok("credentials", "none are set", settings=[]))
+        self._reach.credentials = credentials
+        names = [*self._shown().settings, *(["SOKKEN_CA_FILE"] if settings.ca_file and self._url.secure else [])]
+        self._tell(judge_credentials(names, self._own_certificate(), token, datetime.now(UTC)))
         return True
 
-    def _own_problem(self) -> str:
+    def _own_certificate(self) -> Certificate | None:
         path = self._settings.client_cert_file
         if path is None or not self._url.secure:
-            return ""
-        from sokken.doctor.certificate import read_first_certificate  # noqa: PLC0415 -- cryptography loads slowly
-
-        try:
-            return judge_own_certificate(read_first_certificate(path.read_bytes()), datetime.now(UTC))
-        except (OSError, ValueError) as error:
-            return f"SOKKEN_CLIENT_CERT_FILE: cannot read the certificate in {path}: {error}"
+            return None
+        with contextlib.suppress(OSError, ValueError):  # it was good a moment ago
+            return read_first_certificate(path.read_bytes())
+        return None
 
     def _shown(self) -> Shown:
         settings = self._settings
