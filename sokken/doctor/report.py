@@ -102,8 +102,8 @@ def skipped(step: str, reason: str) -> Finding:
 
 
 def format_finding(finding: Finding, *, colour: bool) -> str:
-    """One line, without its line feed; what others have sent is escaped."""
-    text = f"{finding.found}; {finding.advice}" if finding.advice else finding.found
+    """One line, without its line feed: what was found -> what to change. What others have sent is escaped."""
+    text = f"{finding.found} -> {finding.advice}" if finding.advice else finding.found
     verdict = f"{finding.verdict:<{_VERDICT_WIDTH}}"
     if colour:
         verdict = f"\x1b[{_COLOURS[finding.verdict]}m{verdict}\x1b[0m"

@@ -87,7 +87,7 @@ def test_text(capfd):
     assert out.splitlines() == [
         f"ssh: {URL}",
         "  ok       dns          fine",
-        "  warning  tcp          slow; be quick",
+        "  warning  tcp          slow -> be quick",
         f"{URL}: the tunnel works, with warnings: tcp",
     ]
     show(TextOutput(), warning("dns", "slow", "be quick"), failed("tcp", "no", "do it"))

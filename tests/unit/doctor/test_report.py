@@ -23,12 +23,12 @@ def test_a_line():
     assert format_finding(ok("dns", "it is 127.0.0.1", ms=1), colour=False) == (
         "  ok       dns          it is 127.0.0.1"
     )
-    assert format_finding(failed("half-close", "no", "do it"), colour=False) == "  failed   half-close   no; do it"
+    assert format_finding(failed("half-close", "no", "do it"), colour=False) == "  failed   half-close   no -> do it"
 
 
 def test_colour_is_around_the_verdict_alone():
     line = format_finding(warning("tcp", "slow", "be quick"), colour=True)
-    assert line == "  \x1b[33mwarning\x1b[0m  tcp          slow; be quick"
+    assert line == "  \x1b[33mwarning\x1b[0m  tcp          slow -> be quick"
 
 
 def test_what_others_have_sent_cannot_move_the_cursor():
