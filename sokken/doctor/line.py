@@ -36,6 +36,23 @@ _FAREWELL_SECONDS: Final = 1.0
 _CHUNK_BYTES: Final = 512 * KIB
 
 
+class _Tally:
+    """How many bytes there were, and which."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._hash = sha256()
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Count more."""
+        self.size += len(data)
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        """Of all of them, in order."""
+        return self._hash.digest()
+
+
 class Line:
     """A WebSocket over ``channel``; ``tail`` is what has come behind the answer that opened it."""
 
@@ -84,41 +101,29 @@ class Line:
 
     async def send_back(self, seconds: float, size: int | None, message_bytes: int) -> Echo:
         """Send ``size`` bytes, or as many as go within half of ``seconds``, end, and compare what comes back."""
-        loop, chunk = self._plane.loop, os.urandom(min(message_bytes, _CHUNK_BYTES, size or _CHUNK_BYTES))
+        loop, sent, received = self._plane.loop, _Tally(), _Tally()
         began = loop.time()
-        sent, received, sent_bytes, received_bytes = sha256(), sha256(), 0, 0
-        has_ended = False
-
-        async def send() -> None:
-            nonlocal sent_bytes
-            while self.ending is None and (
-                sent_bytes < size if size is not None else loop.time() - began < seconds / 2
-            ):
-                part = chunk if size is None else chunk[: size - sent_bytes]
-                sent.update(part)
-                sent_bytes += len(part)
-                await self._send_message(part)
-            await self._finish()
-
-        async def receive() -> None:
-            nonlocal received_bytes, has_ended
-            while self.ending is None and not self.target_has_ended:
-                for event in await self.receive():
-                    if isinstance(event, Span):
-                        received.update(self._view[event.start : event.stop])
-                        received_bytes += event.stop - event.start
-            has_ended = self.target_has_ended
-
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(send())
-                await receive()
+                sending = tasks.create_task(self._send_on(sent, size, began + seconds / 2, message_bytes))
+                while self.ending is None and not self.target_has_ended:
+                    for event in await self.receive():
+                        if isinstance(event, Span):
+                            received.add(self._view[event.start : event.stop])
                 sending.cancel()
-        except TimeoutError:
-            pass
-        elapsed = loop.time() - began
-        is_same = sent.digest() == received.digest()
-        return Echo(sent_bytes, received_bytes, is_same, has_ended, elapsed, None if has_ended else self.ending)
+        has_ended, is_same = self.target_has_ended, sent.digest() == received.digest()
+        ending = None if has_ended else self.ending
+        return Echo(sent.size, received.size, is_same, has_ended, loop.time() - began, ending)
+
+    async def _send_on(self, sent: "_Tally", size: int | None, until: float, message_bytes: int) -> None:
+        chunk = os.urandom(min(message_bytes, _CHUNK_BYTES, size or _CHUNK_BYTES))
+        while sent.size < size if size is not None else self._plane.loop.time() < until:
+            part = chunk if size is None else chunk[: size - sent.size]
+            sent.add(part)
+            if not await self._send_message(part):
+                return
+            await asyncio.sleep(0)  # what comes back is read meanwhile
+        await self._finish()
 
     async def receive(self) -> list[Event]:
         """What has come, once something has; nothing when the line has ended. Spans hold until the next call."""
@@ -191,16 +196,16 @@ class Line:
             except BlockingIOError:
                 await wait_ready(self._plane.loop, self._channel)
 
-    async def _send_message(self, payload: bytes) -> None:
+    async def _send_message(self, payload: bytes) -> bool:
         key, masked = self._plane.keys(), bytearray(payload)
         self._plane.mask(masked, 0, len(masked), key)
-        await self._send(encode_header(Opcode.BINARY, len(masked), key) + masked)
+        return await self._send(encode_header(Opcode.BINARY, len(masked), key) + masked)
 
     async def _send_control(self, opcode: Opcode, payload: bytes) -> None:
         await self._send(encode_frame(opcode, payload, self._plane.keys()))
 
-    async def _send(self, data: bytes) -> None:
-        """Send all of it; a failure is an end, of which reading tells more."""
+    async def _send(self, data: bytes) -> bool:
+        """Send all of it; False if that failed, and reading tells why."""
         async with self._writing:
             view = memoryview(data)
             try:
@@ -210,4 +215,5 @@ class Line:
                     except BlockingIOError:
                         await wait_ready(self._plane.loop, self._channel, to_write=True)
             except OSError:
-                return
+                return False
+        return True
