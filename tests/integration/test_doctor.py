@@ -1,7 +1,11 @@
 """`sokken doctor` on real tunnels that work, and on those that are broken in every way that people meet."""
 
+import base64
+import contextlib
 import json
 import os
+import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -396,6 +400,15 @@ def test_a_file_that_is_not_there(tmp_path):
     assert found["http"] == "not without the credentials"
 
 
+def test_a_token_that_has_expired(tmp_path):
+    claims = base64.urlsafe_b64encode(json.dumps({"sub": SECRET, "exp": time.time() - 7300}).encode()).decode()
+    (tmp_path / "token").write_text(f"e30.{claims}.{SECRET}")
+    with target(echo) as where, server(where) as far:
+        found = examine(far.url(where), "-token-file", str(tmp_path / "token"))
+    assert found.all("warning") == ["credentials"]
+    assert ", 2 hours ago; have it issued anew" in found["credentials"]
+
+
 def test_credentials_do_not_leave_in_plaintext(tmp_path):
     (tmp_path / "token").write_text(SECRET)
     with closed_port() as where:
@@ -643,6 +656,46 @@ def test_mistakes_are_one_line(words, env, code, said):
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"sokken: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_whoever_reads_it_may_go():
+    """As `sokken doctor | head -1`."""
+    with target(echo) as where, server(where) as far:
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "sokken", "doctor", "-idle", "0", far.url(where)]
+        with os.fdopen(writer, "wb") as output:
+            done = subprocess.run(command, check=False, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_it_ends_at_once_when_asked_to():
+    with target(echo) as where, server(where) as far:
+        command = [sys.executable, "-m", "sokken", "doctor", "-idle", "60", far.url(where)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with process:
+            while "ping" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 1
+            assert process.stderr.read() == ""
+
+
+def test_on_a_terminal_there_are_colours_and_progress():
+    with target(echo) as where, server(where) as far:
+        shown, terminal = pty.openpty()
+        command = [sys.executable, "-m", "sokken", "doctor", "-idle", "1", far.url(where)]
+        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
+        os.close(terminal)
+        text = b""
+        with contextlib.suppress(OSError):  # that is how a terminal ends
+            while more := os.read(shown, 65536):
+                text += more
+        os.close(shown)
+        assert process.wait(20) == 0
+    assert b"\x1b[32mok     \x1b[0m  ping" in text
+    assert b"  ... idle for 0 of 1 s" in text
 
 
 def test_help():
