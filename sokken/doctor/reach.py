@@ -20,6 +20,7 @@ from sokken.doctor.judge_network import Dialled, LookUp
 from sokken.doctor.judge_tls import Handshake, TlsFailure
 from sokken.doctor.line import Line
 from sokken.protocol.address import Address, ServerUrl
+from sokken.protocol.backoff import parse_retry_after
 from sokken.protocol.handshake import (
     Answer,
     HandshakeError,
@@ -27,7 +28,8 @@ from sokken.protocol.handshake import (
     format_upgrade_request,
     verify_upgrade,
 )
-from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
+from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, REASON, TUNNEL, VERSION
+from sokken.protocol.outcomes import Reason
 from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
 from sokken.transport.channel import Channel
 from sokken.transport.connections import new_connection_id
@@ -46,6 +48,7 @@ _KEY_BYTES: Final = 16
 _GREETING_BYTES: Final = 60
 _GREETING_SECONDS: Final = 1.0
 _MOST_ADDRESSES: Final = 16
+_RATE_LIMITED_AGAIN: Final = 3
 
 
 class DoctorSettings(PlaintextSettings, Protocol):
@@ -265,7 +268,19 @@ class Reach:
             return otherwise
 
     async def _ask(self, format_request: "FormatRequest") -> tuple[Exchange, tuple[Channel, bytes] | None]:
-        """Make one request; what has switched protocols is kept open."""
+        """Make one request; what has switched protocols is kept open.
+
+        It waits where the server wants that for a moment: the doctor asks more often than a client does.
+        """
+        for _ in range(_RATE_LIMITED_AGAIN):
+            exchanged, kept = await self._ask_once(format_request)
+            wait = _rate_limited_for(exchanged.answer)
+            if wait is None or wait > self._seconds:
+                break
+            await asyncio.sleep(wait)
+        return exchanged, kept
+
+    async def _ask_once(self, format_request: "FormatRequest") -> tuple[Exchange, tuple[Channel, bytes] | None]:
         headers = {**self._credentials.headers(), **self._claims(), CONNECTION_ID: new_connection_id()}
         began = self._plane.loop.time()
         answer: Answer | None = None
@@ -314,6 +329,13 @@ _TLS_FAILURES: Final = {
     "RECORD_LAYER_FAILURE": TlsFailure.NO_TLS,
     "UNEXPECTED_EOF_WHILE_READING": TlsFailure.ENDED,
 }
+
+
+def _rate_limited_for(answer: Answer | None) -> float | None:
+    """How many seconds the server wants to be left alone; None if it is not for having been asked too often."""
+    if answer is None or answer.headers.get(REASON.lower()) != Reason.RATE_LIMITED:
+        return None
+    return parse_retry_after(answer.headers.get("retry-after", "")) or 1.0
 
 
 def _describe_tls(channel: Channel) -> tuple[str, Certificate | None]:

@@ -217,6 +217,15 @@ def test_with_a_token_and_a_certificate(tmp_path, authority):
     assert found.all("failed") == found.all("warning") == []
 
 
+def test_a_server_that_may_not_be_asked_so_often():
+    """The doctor asks more often than a client: it waits, and takes that for no failure."""
+    env = {"SOKKEN_HANDSHAKE_RATE_PER_ADDRESS": "1"}
+    with target(echo) as where, server(where, env=env) as far:
+        found = examine("-echo", far.url(where))
+        assert found.all("failed") == []
+        assert far.program.events("connection_refused", reason="rate_limited")
+
+
 # --------------------------------------------------------------------------------------- names, TCP, proxies
 
 
