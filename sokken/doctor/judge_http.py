@@ -44,7 +44,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the client shows of itself, by the names of its settings; and what is in the header, if it is a JWT."""
+    """What the client shows of itself, by the names of its settings."""
 
     settings: tuple[str, ...] = ()
 
@@ -124,11 +124,7 @@ def _judge_no_http(asked: Asked) -> Finding:
         return failed("http", f"what answers there is no HTTP server: it says {asked.greeting!r}", advice)
     match check.failure:
         case NoAnswer.REFUSED_CERTIFICATE:
-            advice = (
-                "SOKKEN_CLIENT_CERT_FILE must be valid, and its authority be in the server's SOKKEN_CLIENT_CA_FILE; "
-                "the server's log says more (tls_handshake_failed)"
-            )
-            return failed("http", f"the server does not accept this client's certificate: {check.detail}", advice)
+            return _judge_own_certificate(check.detail)
         case NoAnswer.TIMEOUT:
             advice = "is it an HTTP server? if it waits for the PROXY protocol (SOKKEN_PROXY_PROTOCOL), ask its proxy"
             return failed("http", f"there was no answer within {format_seconds(check.seconds)}", advice)
@@ -139,6 +135,17 @@ def _judge_no_http(asked: Asked) -> Finding:
                 "is it an HTTP server? one with SOKKEN_PROXY_PROTOCOL=required closes whatever comes past its proxy"
             )
             return failed("http", "the connection was ended without an answer", advice)
+
+
+def _judge_own_certificate(detail: str) -> Finding:
+    if detail == "certificate required":
+        advice = "name it in SOKKEN_CLIENT_CERT_FILE, and its key in SOKKEN_CLIENT_KEY_FILE"
+        return failed("http", "what speaks TLS there lets nobody through without a client's certificate", advice)
+    advice = (
+        "SOKKEN_CLIENT_CERT_FILE must be valid, and its authority be in the server's SOKKEN_CLIENT_CA_FILE; "
+        "the server's log says more (tls_handshake_failed)"
+    )
+    return failed("http", f"the server does not accept this client's certificate: {detail}", advice)
 
 
 _PRODUCTS: Final[Mapping[str, str]] = {

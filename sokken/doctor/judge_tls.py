@@ -66,7 +66,8 @@ def judge_handshake(shake: Handshake, now: datetime) -> Finding:
             advice = "is the port one of TLS? something in between may swallow what it does not know"
             return failed("tls", f"the handshake did not end within {format_seconds(shake.seconds)}", advice)
         case _:
-            advice = "client and server must have a TLS version in common, 1.2 at least"
+            advice = "both must have a TLS version in common, 1.2 at least; or a client's certificate is asked for"
+            advice += " (SOKKEN_CLIENT_CERT_FILE)"
             return failed("tls", f"the handshake failed: {shake.detail}", advice)
 
 

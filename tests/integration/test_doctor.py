@@ -393,6 +393,17 @@ def test_with_a_certificate_of_another_authority(guarded, authority, tmp_path):
     assert "SOKKEN_CLIENT_CA_FILE" in said
 
 
+@pytest.mark.parametrize(("version", "step"), [("TLSv1.3", "http"), ("TLSv1.2", "tls")])
+def test_where_a_proxy_asks_for_a_certificate(tmp_path, authority, version, step):
+    bind = f"ssl crt {authority.server} ca-file {authority.file} verify required ssl-max-ver {version}"
+    with target(echo) as where, server(where) as far, haproxy(tmp_path, far.api, bind=bind) as entry:
+        url = far.url(where, entry, "wss")
+        said = only_failure(examine(url, "-ca-file", str(authority.file)), step)
+        assert "SOKKEN_CLIENT_CERT_FILE" in said
+        pair = authority.issue("DNS:client.example")
+        assert examine(url, "-ca-file", str(authority.file), "-client-cert-file", str(pair)).all("failed") == []
+
+
 def test_with_an_expired_certificate(guarded, authority):
     pair = authority.issue("DNS:client.example", days=-1)
     found = examine(guarded, "-ca-file", str(authority.file), "-client-cert-file", str(pair))

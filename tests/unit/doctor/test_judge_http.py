@@ -292,3 +292,8 @@ def test_the_target_of_an_original(detail, is_answering, verdict, said):
 def test_a_body_that_is_no_problem_document(body):
     upgrade = Exchange(0.1, Answer(502, "", OURS | {"sokken-reason": "target_refused"}), body)
     assert judge_target(asked(upgrade=upgrade)).found == "b:22: no tunnel (target_refused)"
+
+
+def test_a_certificate_that_is_asked_for():
+    finding = judge_http(asked(none(NoAnswer.REFUSED_CERTIFICATE, "certificate required")))
+    assert "lets nobody through without a client's certificate" in finding.found
