@@ -93,6 +93,31 @@ def haproxy(folder, far, *lines, bind="", defaults=()):
 
 
 @contextmanager
+def nginx(folder, far, *directives):
+    """nginx in front of a server, with these directives for its location."""
+    entry = ("127.0.0.1", free_port())
+    paths = "".join(
+        f"    {kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off;\npid {folder / 'pid'};\nerror_log {folder / 'error.log'};\nevents {{}}\n"
+        f"http {{\n    access_log off;\n{paths}    server {{\n        listen {join(entry)};\n"
+        f"        location /tunnel/ {{ proxy_pass http://{join(far)}; {' '.join(directives)} }}\n    }}\n}}\n"
+    )
+    command = [installed("nginx"), "-c", config, "-e", folder / "error.log"]
+    with service(*command, where=entry, log=folder / "nginx.log"):
+        yield entry
+
+
+PASSING_UPGRADES_ON = (
+    "proxy_http_version 1.1;",
+    "proxy_set_header Upgrade $http_upgrade;",
+    "proxy_set_header Connection upgrade;",
+)
+
+
+@contextmanager
 def cutting_relay(far, seconds):
     """TCP passed on, and each connection cut when it is that old, whatever goes over it."""
 
@@ -488,6 +513,37 @@ def test_haproxy_that_takes_the_upgrade_away(tmp_path, rule):
     assert "`proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;" in said
     assert "`http-request del-header`" in said
     assert found.verdicts["auth"] == "ok"  # the check came through, and said so
+
+
+@pytest.mark.parametrize(
+    ("directives", "said"),
+    [
+        ([], "the server says: a tunnel needs HTTP/1.1"),
+        (PASSING_UPGRADES_ON[:1], "the server says: this is the address of a tunnel"),
+        (PASSING_UPGRADES_ON[:2], "the server says: Connection: Upgrade is missing"),
+    ],
+)
+def test_nginx_that_is_not_told_about_websockets(tmp_path, directives, said):
+    with target(echo) as where, server(where) as far:
+        with nginx(tmp_path, far.api, *directives) as entry:
+            found = examine(far.url(where, entry))
+        told = only_failure(found, "websocket")
+        assert said in told
+        assert told.endswith("; nginx needs `" + " ".join(PASSING_UPGRADES_ON) + "`")
+        assert found["http"].startswith("sokken answers through nginx")
+        with nginx(tmp_path, far.api, *PASSING_UPGRADES_ON) as entry:  # as it was told
+            assert examine("-echo", far.url(where, entry)).all("failed") == []
+
+
+def test_nginx_whose_time_is_short(tmp_path):
+    with (
+        target(echo) as where,
+        server(where) as far,
+        nginx(tmp_path, far.api, *PASSING_UPGRADES_ON, "proxy_read_timeout 2s;") as entry,
+    ):
+        found = examine(far.url(where, entry), idle="4")
+    assert found.all("failed") == ["idle"]
+    assert "nginx `proxy_read_timeout 1h;" in found["idle"]
 
 
 def test_something_that_answers_upgrades_itself(tmp_path):
