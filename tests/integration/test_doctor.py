@@ -447,7 +447,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_token_that_has_expired(tmp_path):
     claims = base64.urlsafe_b64encode(json.dumps({"sub": SECRET, "exp": time.time() - 7300}).encode()).decode()
-    (tmp_path / "token").write_text(f"e30.{claims}.{SECRET}")
+    (tmp_path / "token").write_text(f"e30.{claims.rstrip('=')}.{SECRET}")
     with target(echo) as where, server(where) as far:
         found = examine(far.url(where), "-token-file", str(tmp_path / "token"))
     assert found.all("warning") == ["credentials"]
