@@ -4,15 +4,18 @@ Programs call ``configure`` and ``install_exception_hooks`` once, and ``reopen``
 logger with ``get_logger`` at import. Two lines are written per tunnelled connection, never one per chunk.
 """
 
+import asyncio
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -20,10 +23,11 @@ from structlog.typing import FilteringBoundLogger
 from sokken.telemetry.console import format_console, wants_colour
 from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
+from sokken.telemetry.log_queue import LineQueue
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
 from sokken.telemetry.log_values import describe_exception, make_plain
 
-__all__ = ["configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
+__all__ = ["batching", "configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
 
 HEAD = ("timestamp", "level", "event", "logger", "role", "version")
 
@@ -108,6 +112,7 @@ def configure(settings: LogSettings, role: str, version: str) -> None:
     Raises ConfigurationError when the log file cannot be opened.
     """
     _occupy_standard_streams()
+    _process.queue.flush()
     former, _process.sink = _process.sink, _open_sink(settings)
     former.close()
     _process.role, _process.version = role, version
@@ -126,7 +131,18 @@ def silence() -> None:
 
 def reopen() -> None:
     """Open the log file anew under its name, after something else has moved it away (SIGHUP)."""
+    _process.queue.flush()
     _process.sink.reopen()
+
+
+@contextmanager
+def batching(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let what this thread tells while the loop runs wait for company (log_queue.py)."""
+    _process.queue.attach(loop)
+    try:
+        yield
+    finally:
+        _process.queue.detach()
 
 
 def _open_sink(settings: LogSettings) -> Sink:
@@ -170,13 +186,9 @@ def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
     return line
 
 
-def _make_plain(_output: Output, _level: str, line: Line) -> Line:
-    return cast(Line, make_plain(line))
-
-
-def _put_head(output: Output, level: str, line: Line) -> Line:
+def _put_head(output: Output, level: str, line: Line, told_at: float) -> Line:
     head = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": datetime.fromtimestamp(told_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": level,
         "event": line.pop("event", ""),
         "logger": output.name,
@@ -188,12 +200,23 @@ def _put_head(output: Output, level: str, line: Line) -> Line:
     return head | line
 
 
-def _encode(_output: Output, _level: str, line: Line) -> bytes:
-    return _process.render(line).encode(errors="backslashreplace")
+def _make_line(output: Output, level: str, line: Line, told_at: float) -> bytes:
+    whole = _put_head(output, level, cast(Line, make_plain(line)), told_at)
+    return _process.render(whole).encode(errors="backslashreplace")
 
 
-# What is to be on every line (the ids of the current trace) is added before _make_plain.
-_CHAIN: list[Any] = [_describe_exc_info, _make_plain, _put_head, _encode]
+def _finish(output: Output, level: str, line: Line, told_at: float) -> None:
+    output.write(_make_line(output, level, line, told_at))
+
+
+def _queue(output: Output, level: str, line: Line) -> NoReturn:
+    """The last processor: nothing is left for structlog to do."""
+    _process.queue.put(output, level, line)
+    raise structlog.DropEvent
+
+
+# What is to be on every line (the ids of the current trace) is added before _queue.
+_CHAIN: list[Any] = [_describe_exc_info, _queue]
 
 # Pure ASCII: no control character, and no broken surrogate, survives unescaped.
 _encode_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
@@ -205,10 +228,7 @@ def _format_json(line: Mapping[str, Any]) -> str:
 
 def _format_line(level: str, event: str, **fields: object) -> bytes:
     """Make a line that a sink says of itself: a logger would hand it to that very sink."""
-    line: Any = {**fields, "event": event}
-    for process in _CHAIN:
-        line = process(Output("sokken.telemetry"), level, line)
-    return cast(bytes, line)
+    return _make_line(Output("sokken.telemetry"), level, {**fields, "event": event}, time.time())
 
 
 class _Process:
@@ -218,6 +238,7 @@ class _Process:
         self.role = self.version = ""
         self.sink: Sink = StandardErrorSink(_format_line)
         self.render: Callable[[Mapping[str, Any]], str] = _format_json
+        self.queue = LineQueue(_finish)
 
 
 _process = _Process()
