@@ -118,7 +118,8 @@ class PublishedKeys:
         return content
 
     def _headers(self) -> Mapping[str, str]:
-        headers = {"Accept": "application/jwk-set+json, application/json"}
+        # Not compressed: what it would take to undo that has no limit.
+        headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
         if self._token is not None:
             self._token.look()
             headers[AUTHORIZATION] = f"Bearer {self._token.value}"

@@ -45,7 +45,9 @@ class Jwks:
         self.requests.append(request)
         await asyncio.sleep(self.patience)
         headers = {"Location": "/elsewhere"} if self.status == 302 else {}
-        return web.Response(status=self.status, text=self.body, headers=headers)
+        response = web.Response(status=self.status, text=self.body, headers=headers)
+        response.enable_compression()  # for who says that it can be undone
+        return response
 
 
 @asynccontextmanager
@@ -96,6 +98,7 @@ def test_keys_are_fetched_over_tls_with_a_token(tmp_path, said):
         (302, "", "it answers 302"),
         (200, "", 'it is no JWK Set, which is JSON: {"keys": [...]}'),
         (200, '{"keys": []}', "it holds no public key for RS, ES or EdDSA signatures"),
+        (200, "[" * 100_000, 'it is no JWK Set, which is JSON: {"keys": [...]}'),
         (200, " " * (published_keys.MAX_BYTES + 1), "its answer has more than 1048576 bytes"),
     ],
 )
