@@ -32,6 +32,7 @@ _FOREIGN = {
     b"\r\n\r\n\0\r\nQUIT\n": "this is the PROXY protocol, but HTTP is spoken here",
 }
 _METHOD_BYTES = 32  # the longest method in use has 17 (RFC 4437)
+_WORD_BYTES = 16
 _MAX_FIELDS = 128
 _QUOTED = 100
 
@@ -113,13 +114,18 @@ def suspect_head(buffer: bytes | bytearray, searched: int = 0) -> str | None:
         if buffer.startswith(start):
             return problem
     if not _is_method_start(buffer):
-        return f"no HTTP request starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+        return f"no HTTP request starts with {_first_word(buffer)!r}"
     end = head_end(buffer, searched)
     if _has_bare_lf(buffer, searched, end if end >= 0 else len(buffer)):
         return "a line ends with LF alone, where HTTP has CRLF"
     if b"\n" in buffer and not _is_request_line(buffer):
-        return f"no HTTP/1 request line: it starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+        return f"no HTTP/1 request line: it starts with {_first_word(buffer)!r}"
     return None
+
+
+def _first_word(buffer: bytes | bytearray) -> bytes:
+    """What tells which protocol it is; what follows may be a password (``AUTH me secret``)."""
+    return bytes(buffer[:_WORD_BYTES]).partition(b" ")[0]
 
 
 def parse_answer(head: bytes | bytearray) -> Answer:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from sokken.protocol.address import Address
+from sokken.protocol.address import Address, mask_user
 from sokken.protocol.forwarded import Networks
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
@@ -107,7 +107,7 @@ class Tunnels:
                 "check_refused",
                 connection_id=connection_id,
                 **_describe(origin),
-                target=_asked(request),
+                target=mask_user(_asked(request)),
                 reason=refusal.reason,
                 detail=refusal.detail,
                 **({"cause": refusal.cause} if refusal.cause else {}),
@@ -124,7 +124,7 @@ class Tunnels:
             "connection_id": connection_id,
             "client_id": claims.client_id,
             **_describe(origin),
-            "target": _asked(request),
+            "target": mask_user(_asked(request)),
         }
         try:
             return await self._open(request, claims, origin, story)

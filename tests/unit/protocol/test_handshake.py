@@ -181,6 +181,9 @@ def test_a_head_cut_anywhere_ends_at_the_same_place(start: bytes, rest: bytes) -
         (b"GE\xff", "starts with"),
         (b"GET\t/", "starts with"),
         (b"A" * 33, "starts with"),
+        (b"AUTH s3cr3t\r\n", "starts with b'AUTH'"),
+        (b"AUTH me s3cr3t\r\n", "starts with b'AUTH'"),
+        (b"\0\0\0\x10me\0of\0s3cr3t-is-behind\0", "starts with b'\\x00"),
         (b"A" * MAX_HEAD_BYTES, "starts with"),
         (b"(", "starts with"),
         (b"\r\n\r\n", "starts with"),
@@ -206,6 +209,8 @@ def test_what_can_never_be_http_is_told_at_once(buffer: bytes, words: str) -> No
         assert words in why
         assert why.isprintable()
         assert len(why) < 200
+        assert "s3cr3t-" not in why
+        assert "s3cr3t\\r" not in why
 
 
 @pytest.mark.parametrize(
