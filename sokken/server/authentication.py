@@ -4,7 +4,9 @@ Any of what is configured will do: a client certificate, a token of the file, a 
 anything listens, so that what is configured and cannot work ends the program instead of leaving it open.
 """
 
+import time
 from pathlib import Path
+from ssl import cert_time_to_seconds
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
@@ -87,12 +89,15 @@ class Authenticator(Protocol):
 
 
 class CertificateAuthenticator:
-    """Believes the certificates that the TLS handshake has verified."""
+    """Believes the certificates that the TLS handshake has verified, until they end."""
 
     async def identify(self, shown: Shown) -> Identity:
         """By the certificate's name."""
         if not shown.certificate:
             raise Unproven("no client certificate was shown")
+        # TLS 1.2 resumes sessions without verifying their certificates again (RFC 5077 section 5.6).
+        if cert_time_to_seconds(shown.certificate["notAfter"]) < time.time():
+            raise Unproven("the client's certificate has expired")
         return identify_certificate(shown.certificate)
 
 
