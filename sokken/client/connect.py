@@ -162,6 +162,9 @@ class Connector:
             raise ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry) from None
         except HandshakeError as error:
             raise ConnectError(Outcome.PROTOCOL_ERROR, error.detail, retry=False) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            detail = "the connection to the server was lost: it ended within the TLS handshake"
+            raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
         except ssl.SSLError as error:
             raise ConnectError(ConnectOutcome.SERVER_TLS, _explain_tls(error), retry=False) from None
         except OSError as error:

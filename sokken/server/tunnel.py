@@ -24,6 +24,7 @@ from sokken.protocol.outcomes import Outcome, Reason, Refusal
 from sokken.protocol.proxy_header import encode_proxy_header
 from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
+from sokken.server.greeting import Greeting
 from sokken.server.origin import Origin, find_origin
 from sokken.telemetry.logs import get_logger
 from sokken.transport.connections import Connection, Connections, new_connection_id
@@ -84,12 +85,14 @@ class Tunnels:
         plane: Plane,
         settings: TunnelSettings,
         authentication: Authentication,
+        greeting: Greeting,
         admission: Admission,
         connections: Connections,
     ) -> None:
         self._plane = plane
         self._settings = settings
         self._authentication = authentication
+        self._greeting = greeting
         self._admission = admission
         self._connections = connections
         self._resolver = Resolver(plane.loop)
@@ -99,7 +102,7 @@ class Tunnels:
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
         origin = find_origin(request, self._settings.trusted_proxies)
         try:
-            self._admission.greet(origin.peer)
+            self._greeting.greet_request(origin)
             validate_origin(request.headers, self._settings.allowed_origins)
             self._admission.decide(_asked(request), await self._authentication.identify(request))
         except Refusal as refusal:
@@ -139,7 +142,7 @@ class Tunnels:
     async def _open(
         self, request: web.Request, claims: Claims, origin: Origin, story: dict[str, object]
     ) -> web.StreamResponse:
-        self._admission.greet(origin.peer)
+        self._greeting.greet_request(origin)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)

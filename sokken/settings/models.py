@@ -128,7 +128,8 @@ class ServerSettings(ProgramSettings):
         description="How long a connection goes on that a new policy forbids, 0 ends it at once; if absent, to its end",
     )
     handshake_rate_per_address: Rate = Field(
-        default=0, description="How many tunnels or checks an address may ask for, 0 is any number"
+        default=0,
+        description="How often an address may come: connect over TLS, or ask for a tunnel or check; 0 is any number",
     )
     base_path: BasePath = Field(default="", description="Path before /tunnel/, behind a proxy that keeps it")
     allowed_origins: Origins = Field(

@@ -7,6 +7,7 @@ relay and the head reader know no difference.
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import struct
@@ -45,6 +46,12 @@ def close_cleanly(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
     sock.close()
+
+
+def raise_pending(sock: socket.socket) -> None:
+    """Raise the error that has come meanwhile, such as a reset: an SSLSocket made of this would not be closed."""
+    if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(number, os.strerror(number))
 
 
 async def wait_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, to_write: bool = False) -> None:

@@ -14,6 +14,7 @@ from sokken.protocol.address import Address
 from sokken.protocol.policy import policy_of_targets
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication
+from sokken.server.greeting import Greeting
 from sokken.server.program import add_tunnel_routes
 from sokken.server.tunnel import Tunnels
 from sokken.transport.connections import Connections
@@ -42,7 +43,8 @@ class Settings:
 def tunnels_to(port: int, plane: Plane, connections: Connections) -> Tunnels:
     """Tunnels for everybody to this port of ``db.test``."""
     admission = Admission(policy_of_targets([Address("db.test", port)]), connections)
-    return Tunnels(plane, Settings(), Authentication(), admission, connections)
+    greeting = Greeting(admission, (), is_secure=False)
+    return Tunnels(plane, Settings(), Authentication(), greeting, admission, connections)
 
 
 class Server:
