@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sokken.errors import ConfigurationError
-from sokken.protocol.address import Forward
+from sokken.protocol.address import Forward, ServerUrl
 from sokken.protocol.credentials import AUTHORIZATION, holds_secret, parse_header_fields, parse_token
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy
 from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, client_context, parse_authorities, parse_key_pair
 
@@ -58,6 +59,18 @@ class PlaintextSettings(CredentialSettings, Protocol):
     @property
     def forwards(self) -> tuple[Forward, ...]:
         """Where they would go."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which."""
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """Or else through which."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Except for these."""
 
     @property
     def allow_plaintext_credentials(self) -> bool:
@@ -131,11 +144,17 @@ def refuse_plaintext(settings: PlaintextSettings) -> None:
     if name is None or settings.allow_plaintext_credentials:
         return
     for forward in settings.forwards:
-        if not forward.url.secure and not _is_loopback(forward.url.host):
+        if not forward.url.secure and not _stays_here(forward.url, settings):
             raise ConfigurationError(
                 f"{name} is set, and {forward.url} would send it where everybody on the way can read it: "
                 "use wss://, or set SOKKEN_ALLOW_PLAINTEXT_CREDENTIALS=true"
             )
+
+
+def _stays_here(url: ServerUrl, settings: PlaintextSettings) -> bool:
+    """Whether the server is on this host, and no proxy elsewhere leads to it: loopback would then be the proxy's."""
+    proxy = choose_proxy(url, settings.proxy, settings.http_proxy, settings.no_proxy)
+    return _is_loopback(url.host) and (proxy is None or _is_loopback(proxy.address.host))
 
 
 def _open(
