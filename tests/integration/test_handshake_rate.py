@@ -51,9 +51,10 @@ def ask(far, authority, data, start=b""):
 
 
 def is_turned_away(far):
-    """Without that a byte is sent."""
+    """At the first byte that comes, or before."""
     try:
         with connect(far.api) as sock:
+            sock.sendall(b"\x16")
             return was_reset(sock)
     except ConnectionResetError:
         return True

@@ -19,6 +19,7 @@ from sokken.protocol.handshake import (
     format_upgrade_request,
     head_end,
     parse_answer,
+    parse_request,
     select_subprotocol,
     suspect_head,
     validate_origin,
@@ -161,6 +162,34 @@ def test_a_head_cut_anywhere_ends_at_the_same_place(start: bytes, rest: bytes) -
         if found >= 0:
             break
         searched = size
+
+
+def head_of(*fields: str) -> bytes:
+    return "\r\n".join(["GET /tunnel/a:1 HTTP/1.1", "Host: b", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 5",),
+        ("content-length: 00",),
+        ("Content-Length: 0", "Content-Length: 5"),
+        ("Content-Length: 0, 5",),
+        ("Content-Length:",),
+        ("Transfer-Encoding: chunked",),
+        ("transfer-encoding: identity",),
+        ("Expect: 100-continue",),
+    ],
+)
+def test_a_request_with_a_body_is_not_for_tunnels(fields: tuple[str, ...]) -> None:
+    assert parse_request(head_of(*fields)) is None
+
+
+def test_a_request_without_one_is() -> None:
+    for fields in ((), ("Content-Length: 0",), ("Content-Length: 0", "Content-Length: 0")):
+        request = parse_request(head_of(*fields))
+        assert request is not None
+        assert (request.method, request.target, request.version) == ("GET", "/tunnel/a:1", (1, 1))
 
 
 # What is no HTTP/1 request
