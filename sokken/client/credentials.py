@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Forward, ServerUrl
@@ -19,6 +19,8 @@ from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, client_context, parse_authorities, parse_key_pair
 
 T = TypeVar("T")
+
+_LEAST_SECRET: Final = 8  # characters; anything shorter is a word of its own
 
 
 class CredentialSettings(Protocol):
@@ -88,6 +90,7 @@ class Credentials:
         open_file = partial(_open, is_required=are_required)
         refuse_contradictions(settings)
         self._headers = dict(settings.headers)
+        self._shown: tuple[str, ...] = ()
         self._token = open_file(settings.token_file, parse_token, "SOKKEN_TOKEN_FILE")
         parse = partial(_parse_headers_file, has_token=settings.token_file is not None)
         self._headers_file = open_file(settings.headers_file, parse, "SOKKEN_HEADERS_FILE")
@@ -107,7 +110,15 @@ class Credentials:
         if self._token is not None:
             self._token.look()
             headers[AUTHORIZATION] = f"Bearer {self._token.value}"
+        self._shown = tuple(headers.values())
         return headers
+
+    def hide(self, text: str) -> str:
+        """What somebody has answered, without what was shown: who dislikes a token may repeat it."""
+        for part in (part for value in self._shown for part in value.split()):
+            if len(part) >= _LEAST_SECRET:
+                text = text.replace(part, "***")
+        return text
 
     def context(self) -> ssl.SSLContext:
         """TLS toward a server; raises ConfigurationError while a file has never been good."""
