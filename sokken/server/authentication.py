@@ -21,6 +21,7 @@ from sokken.protocol.credentials import (
 )
 from sokken.protocol.identity import ANONYMOUS, Identity
 from sokken.protocol.outcomes import Reason, Refusal
+from sokken.protocol.proxy import Exemption, Proxy
 from sokken.server.request import TunnelRequest
 from sokken.transport.channel import TlsChannel
 from sokken.transport.files import Watched, WatchedFile
@@ -71,6 +72,14 @@ class AuthenticationSettings(Protocol):
     @property
     def jwt_jwks_token_file(self) -> Path | None:
         """What to show at the URL."""
+
+    @property
+    def https_proxy(self) -> Proxy | None:
+        """What leads to the URL."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Unless it is one of these."""
 
 
 class PublishedKeys(Protocol):
@@ -205,7 +214,13 @@ def _add_jwt(authentication: Authentication, settings: AuthenticationSettings, i
         authentication.files.append(file)
         authentication.add(JwtAuthenticator(issuer, audience, KeysFile(file)))
     elif settings.jwt_jwks_url is not None:
-        published = open_published_keys(settings.jwt_jwks_url, settings.jwt_jwks_ca_file, settings.jwt_jwks_token_file)
+        published = open_published_keys(
+            settings.jwt_jwks_url,
+            settings.jwt_jwks_ca_file,
+            settings.jwt_jwks_token_file,
+            settings.https_proxy,
+            settings.no_proxy,
+        )
         authentication.published = published
         authentication.add(JwtAuthenticator(issuer, audience, published))
 
