@@ -160,11 +160,19 @@ def test_which_proxy_is_used(tmp_path, env, is_used):
     assert (requests(tmp_path) > 0) is is_used
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
-def test_the_proxy_of_every_program_is_used_for_other_hosts(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "scheme", "other"),
+    [
+        ("HTTP_PROXY", "ws", "HTTPS_PROXY"),
+        ("http_proxy", "ws", "https_proxy"),
+        ("HTTPS_PROXY", "wss", "HTTP_PROXY"),
+        ("https_proxy", "wss", "http_proxy"),
+    ],
+)
+def test_the_proxy_of_every_program_is_used_for_other_hosts(tmp_path, name, scheme, other):
     with tinyproxy(tmp_path) as proxy:
-        env = QUICK | {name: f"http://{join(proxy)}", "HTTPS_PROXY": "http://127.0.0.1:1"}
-        with client("ws://nowhere.invalid/tunnel/127.0.0.1:1", env=env) as near:
+        env = QUICK | {name: f"http://{join(proxy)}", other: "http://127.0.0.1:1"}
+        with client(f"{scheme}://nowhere.invalid/tunnel/127.0.0.1:1", env=env) as near:
             line = refusal(near)
     assert f"the proxy http://{join(proxy)} answered 5" in line["detail"]
     assert (line["outcome"], requests(tmp_path) > 0) == ("server_unreachable", True)
