@@ -180,6 +180,7 @@ class Tunnels:
         relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
         if self._connections.is_draining:
             relay.go_away()
+        self._connections.tell(connection)
 
     async def _connect(self, channel: Channel, admitted: Admitted, connection: Connection, subprotocol: str) -> Relay:
         local = await self._dial(channel, admitted, connection)

@@ -49,6 +49,8 @@ class Connection:
     admitted_at: float = field(default_factory=time.monotonic)
     opened_at: float | None = None
     relay: Relay | None = None
+    is_told: bool = False
+    """The log has been told that its tunnel is up."""
     dialled: str | None = None
     """The target's address, if it is to be judged again."""
     give_up: Callable[[], object] | None = None
@@ -82,7 +84,7 @@ class Connection:
             "connection_id": self.id,
             "client_id": self.client_id,
             "peer": self.peer,
-            "target": self.target,
+            "target": None if self.target is None else str(self.target),
             **self.labels,
         }
 
@@ -138,16 +140,22 @@ class Connections:
             self._empty.set()
 
     def open(self, connection: Connection, relay: Relay) -> None:
-        """Its tunnel is up."""
+        """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
-        log.info("connection_opened", **connection.describe())
+
+    def tell(self, connection: Connection) -> None:
+        """The line that says that its tunnel is up."""
+        if not connection.is_told:
+            connection.is_told = True
+            log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
         """Its tunnel has ended: the one line that says everything about it."""
         relay, now = connection.relay, time.monotonic()
         if relay is None:
             return
+        self.tell(connection)
         session = relay.session
         detail = {"detail": session.detail} if session.detail else {}
         log.info(
