@@ -4,15 +4,13 @@ import hashlib
 import os
 import socket
 import threading
-from contextlib import contextmanager
 
 import pytest
 
 from tests.support.addresses import closed_port
 from tests.support.programs import client, join, server
-from tests.support.services import free_port, installed, service
 from tests.support.targets import connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
-from tests.support.tinyproxy import tinyproxy
+from tests.support.tinyproxy import over_tls, tinyproxy
 
 pytestmark = pytest.mark.programs
 
@@ -59,19 +57,6 @@ def test_a_tunnel_through_a_proxy(tmp_path, authority, loop, scheme):
                     writer.join()
                 assert "pa55" not in str(near.program.lines)
     assert f"CONNECT localhost:{far.api[1]}" in (tmp_path / "tinyproxy.log").read_text()
-
-
-@contextmanager
-def over_tls(folder, proxy, certificate):
-    """haproxy, to make an https:// proxy of an http:// one."""
-    entry = ("127.0.0.1", free_port())
-    config = folder / "tls.conf"
-    config.write_text(
-        "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 20s\n    timeout server 20s\n"
-        f"listen proxy\n    bind {join(entry)} ssl crt {certificate}\n    server proxy {join(proxy)}\n"
-    )
-    with service(installed("haproxy"), "-db", "-f", config, where=entry, log=folder / "tls.log"):
-        yield entry
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
