@@ -35,7 +35,7 @@ CASES = [(scheme, proof) for scheme in SCHEMES for proof in PROOFS if (scheme, p
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, authority):
-    """A target, a proxy, and a server of each scheme that knows all credentials; what a client needs for each."""
+    """A target, proxies, and two servers of each scheme: one knows all credentials, one asks nobody."""
     folder = tmp_path_factory.mktemp("matrix")
     (folder / "tokens").write_text("ci:s3cr3t")
     (folder / "jwks").write_text(json.dumps(issuer.jwks()))
