@@ -184,6 +184,7 @@ def test_certificates_that_are_not_accepted(guarded, authority, folder):
         "certificate has expired": authority.issue("DNS:a.example", days=-1),
         "unable to get local issuer certificate": other.issue("DNS:a.example"),
         "self-signed certificate": other.self_signed,
+        "unsuitable certificate purpose": authority.issue("DNS:a.example", usage="serverAuth"),
     }
     for count, (problem, certificate) in enumerate(cases.items(), 1):
         assert _is_alerted(far.api, authority, certificate, upgrade(path))

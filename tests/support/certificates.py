@@ -16,7 +16,7 @@ _FIELDS = """
 basicConstraints = critical, CA:false
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-extendedKeyUsage = serverAuth, clientAuth
+extendedKeyUsage = {usage}
 """
 _AUTHORITY = """
 [req]
@@ -51,14 +51,16 @@ class Authority:
         both.write_bytes(self.file.read_bytes() + self._key.read_bytes())
         return both
 
-    def issue(self, *names: str, subject: str = "sokken test", days: int = 2) -> Path:
+    def issue(
+        self, *names: str, subject: str = "sokken test", days: int = 2, usage: str = "serverAuth, clientAuth"
+    ) -> Path:
         """A file with a certificate for ``names`` (``DNS:localhost``, ``IP:127.0.0.1``) and its key.
 
         Negative ``days``: it has ended already. Certificate and key stand alone beside it (``.crt``, ``.key``).
         """
         part = self.folder / f"issued-{next(_serial)}"
         request, certificate, key, fields = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key", ".ext"))
-        fields.write_text(_FIELDS + (f"subjectAltName = {','.join(names)}\n" if names else ""))
+        fields.write_text(_FIELDS.format(usage=usage) + (f"subjectAltName = {','.join(names)}\n" if names else ""))
         wanted = ("-subj", f"/CN={subject}", "-keyout", key, "-out", request)
         succeed(self._openssl, "req", *_NEW_KEY, *wanted)
         signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-extfile", fields)
