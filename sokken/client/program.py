@@ -8,9 +8,9 @@ import socket
 from collections.abc import Sequence
 
 from sokken import __version__
-from sokken.client.credentials import refuse_plaintext
 from sokken.settings import ClientSettings, UnknownSetting
 from sokken.telemetry import logs
+from sokken.transport.credentials import refuse_plaintext
 from sokken.transport.listen import Listener, bind, bound_address
 
 log = logs.get_logger("client")

@@ -1,11 +1,17 @@
 """Every SOKKEN_ variable and every option, once: the only reader of the environment.
 
-The command line loads them; the programs get a frozen value and never ask again.
+The command line loads them; the programs get a frozen value and never ask again. What this package offers is
+imported when it is first asked for: a probe runs every few seconds, and reads one address (own_address) without
+what makes the settings.
 """
 
-from sokken.settings.environment import UnknownSetting
-from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
-from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sokken.settings.environment import UnknownSetting
+    from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load
+    from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
 
 __all__ = [
     "ClientSettings",
@@ -18,3 +24,19 @@ __all__ = [
     "UnknownSetting",
     "load",
 ]
+
+_HOMES = {
+    "environment": ["UnknownSetting"],
+    "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load"],
+    "models": ["ClientSettings", "ProgramSettings", "ServerSettings"],
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for (PEP 562)."""
+    for module, names in _HOMES.items():
+        if name in names:
+            found: object = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -173,8 +173,8 @@ def test_a_proxy_elsewhere_makes_loopback_another_hosts():
     ],
 )
 def test_credentials_that_stay_here_or_are_encrypted(url, more, tmp_path):
-    from sokken.client.credentials import refuse_plaintext
     from sokken.settings import ClientSettings
+    from sokken.transport.credentials import refuse_plaintext
 
     (tmp_path / "token").write_text("s3cr3t")
     with pytest.MonkeyPatch.context() as patch:
@@ -185,8 +185,8 @@ def test_credentials_that_stay_here_or_are_encrypted(url, more, tmp_path):
 
 
 def test_headers_without_a_secret_may_go_in_plaintext():
-    from sokken.client.credentials import refuse_plaintext
     from sokken.settings import ClientSettings
+    from sokken.transport.credentials import refuse_plaintext
 
     refuse_plaintext(ClientSettings(api_addr=":0", forwards=":0=ws://machine-b.test/", headers="X-Route: blue"))
 

@@ -93,6 +93,7 @@ def test_imports_are_allowed_where_they_stand(module):
         "sokken",
         "aiohappyeyeballs",
         "aiohttp",
+        "cryptography",
         "jwt",
         "structlog",
         "uvloop",

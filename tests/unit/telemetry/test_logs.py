@@ -176,3 +176,8 @@ def test_tests_can_capture_what_a_logger_says(lines):
 def test_the_logs_come_without_the_libraries_that_are_slow_to_import(run_program):
     done = run_program("print(sorted({'aiohttp', 'pydantic', 'rich'} & set(sys.modules)))")
     assert done.output == "[]\n"
+
+
+def test_a_silenced_process_writes_nothing(run_program):
+    done = run_program("logs.silence(); log.warning('a'); log.error('b'); logs.get_logger('c').error('d')")
+    assert (done.code, done.output, done.error) == (0, "", "")
