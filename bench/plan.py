@@ -38,7 +38,10 @@ class Plan:
 
 FULL = Plan(
     name="full",
-    suites=("bulk", "echo", "beside", "connections", "secure", "line", "idle", "stalled", "start", "many"),
+    suites=(
+        *("bulk", "echo", "beside", "connections", "secure", "line"),
+        *("idle", "secure-idle", "stalled", "start", "many"),
+    ),
 )
 SMOKE = Plan(
     name="smoke",

@@ -17,6 +17,7 @@ from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication, open_authentication, open_tls
+from sokken.server.greeting import Greeting
 from sokken.server.policy_file import open_policy
 from sokken.server.request import TunnelRequest
 from sokken.server.revocation import Revocation
@@ -88,10 +89,12 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
     if isinstance(policy, WatchedFile):
         watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
     async with asyncio.TaskGroup() as tasks:
-        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks)
+        greeting = Greeting(admission, settings.trusted_proxies, is_secure=trust.tls is not None)
+        tunnels = Tunnels(plane, settings, authentication, greeting, admission, connections, tasks)
         app = web.Application()
         add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
-        http = serve_tunnels(plane, app, sockets, tunnels, settings.base_path, _stages(plane, settings, trust.tls))
+        stages = _stages(plane, settings, trust.tls, greeting)
+        http = serve_tunnels(plane, app, sockets, tunnels, settings.base_path, stages)
         await http.start()
         freeze_startup()
         watching = [tasks.create_task(watch(watched, settings.reload_interval_seconds))]
@@ -106,13 +109,14 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
     return 0
 
 
-def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> list[Stage]:
+def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None, greeting: Greeting) -> list[Stage]:
     """What an accepted connection goes through before its first request is read."""
     stages: list[Stage] = []
     if settings.proxy_protocol == "required":
         proxies = settings.trusted_proxies
         stages.append(lambda channel, peer, then: ProxyHeaderReader(plane, proxies, channel, peer, then))
     if tls is not None:
+        stages.append(greeting.greet_connection)
         seconds = settings.tls_handshake_timeout_seconds
         stages.append(lambda channel, peer, then: TlsAcceptor(plane, tls.context, channel, peer, then, seconds))
     return stages

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from sokken.protocol.address import Address
+from sokken.protocol.address import Address, mask_user
 from sokken.protocol.forwarded import Networks
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
@@ -27,6 +27,7 @@ from sokken.protocol.outcomes import Outcome, Reason, Refusal
 from sokken.protocol.proxy_header import encode_proxy_header
 from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
+from sokken.server.greeting import Greeting
 from sokken.server.origin import Origin, find_origin
 from sokken.server.request import TunnelRequest
 from sokken.telemetry.logs import get_logger
@@ -79,6 +80,7 @@ class Tunnels:
         plane: Plane,
         settings: TunnelSettings,
         authentication: Authentication,
+        greeting: Greeting,
         admission: Admission,
         connections: Connections,
         tasks: asyncio.TaskGroup,
@@ -86,6 +88,7 @@ class Tunnels:
         self._plane = plane
         self._settings = settings
         self._authentication = authentication
+        self._greeting = greeting
         self._admission = admission
         self._connections = connections
         self._tasks = tasks
@@ -105,7 +108,7 @@ class Tunnels:
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
         origin = find_origin(request, self._settings.trusted_proxies)
         try:
-            self._admission.greet(origin.peer)
+            self._greeting.greet_request(origin)
             validate_origin(request.headers, self._settings.allowed_origins)
             self._admission.decide(request.asked, await self._authentication.identify(request))
         except Refusal as refusal:
@@ -113,7 +116,7 @@ class Tunnels:
                 "check_refused",
                 connection_id=connection_id,
                 **_describe(origin),
-                target=request.asked,
+                target=mask_user(request.asked),
                 reason=refusal.reason,
                 detail=refusal.detail,
                 **({"cause": refusal.cause} if refusal.cause else {}),
@@ -130,7 +133,7 @@ class Tunnels:
             "connection_id": connection_id,
             "client_id": claims.client_id,
             **_describe(origin),
-            "target": request.asked,
+            "target": mask_user(request.asked),
         }
         try:
             await self._open(request, tail, claims, origin, story)
@@ -152,7 +155,7 @@ class Tunnels:
     async def _open(
         self, request: TunnelRequest, tail: bytes, claims: Claims, origin: Origin, story: dict[str, object]
     ) -> None:
-        self._admission.greet(origin.peer)
+        self._greeting.greet_request(origin)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
