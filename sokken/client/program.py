@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from sokken import __version__
 from sokken.client.credentials import refuse_plaintext
-from sokken.settings import ClientSettings, UnknownSetting
+from sokken.protocol.address import Forward
+from sokken.settings import ClientSettings, OpenTelemetry, UnknownSetting, read_opentelemetry
 from sokken.telemetry import logs
 from sokken.transport.listen import Listener, bind, bound_address
 
@@ -18,7 +19,8 @@ log = logs.get_logger("client")
 
 def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
     """Listen and tunnel until a signal; returns the exit code. Raises ConfigurationError before that."""
-    logs.configure(settings, "client", __version__)
+    asked = read_opentelemetry()
+    logs.configure(settings, "client", __version__, asked.service_name)
     logs.install_exception_hooks()
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
@@ -38,18 +40,22 @@ def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
     from sokken.lifecycle import run as run_loop
 
     raise_descriptor_limit()
-    return run_loop(lambda: _serve(settings, bound, api_sockets), settings.event_loop)
+    return run_loop(lambda: _serve(settings, asked, bound, api_sockets), settings.event_loop)
 
 
-async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api_sockets: list[socket.socket]) -> int:
+async def _serve(
+    settings: ClientSettings, asked: OpenTelemetry, bound: list[list[socket.socket]], api_sockets: list[socket.socket]
+) -> int:
     from aiohttp import web
 
     from sokken.admin.health import add_health_routes
-    from sokken.client.check import ServerCheck, describe_missing
+    from sokken.client.check import ServerCheck, describe_missing, watch_checks
     from sokken.client.connect import Connector
     from sokken.client.forward import Forwarder
     from sokken.lifecycle import Signals, drain, freeze_startup
+    from sokken.telemetry.open import open_telemetry
     from sokken.transport.connections import Connections
+    from sokken.transport.gauges import watch_connections, watch_files
     from sokken.transport.http import HttpService
     from sokken.transport.plane import Plane
 
@@ -59,19 +65,28 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
     signals = Signals(loop)
     connector = Connector(plane, settings)
     urls = dict.fromkeys(forward.url for forward in settings.forwards)
+    telemetry = open_telemetry(asked, settings, "client", __version__, is_scraped=False)
     checks = [ServerCheck(connector, url, settings.check_interval_seconds) for url in urls]
+
+    if telemetry.metrics is not None:
+        watch_connections(telemetry.metrics, connections, plane, settings.tunnel_name)
+        watch_files(telemetry.metrics, connector.files)
+        watch_checks(telemetry.metrics, checks, settings.tunnel_name)
 
     def not_ready() -> str | None:
         if signals.is_leaving:
             return "draining"
         return describe_missing(checks) if settings.readiness == "server" else None
 
+    def begin(forward: Forward, tasks: asyncio.TaskGroup) -> Forwarder:
+        return Forwarder(forward, plane, settings, connector, connections, tasks, telemetry.trails)
+
     app = web.Application()
     add_health_routes(app, connections, not_ready)
     http = HttpService(plane, app, api_sockets)
     async with asyncio.TaskGroup() as tasks:
         listeners = [
-            Listener(loop, sockets, Forwarder(forward, plane, settings, connector, connections, tasks).accept)
+            Listener(loop, sockets, begin(forward, tasks).accept)
             for forward, sockets in zip(settings.forwards, bound, strict=True)
         ]
         await http.start()
@@ -87,5 +102,6 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
         for task in checking:
             task.cancel()
     await http.close()
+    await telemetry.close()
     plane.close()
     return 0

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -17,10 +18,12 @@ from sokken.server.authentication import Authentication, open_authentication, op
 from sokken.server.policy_file import open_policy
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
-from sokken.settings import ServerSettings, UnknownSetting
+from sokken.settings import OpenTelemetry, ServerSettings, UnknownSetting, read_opentelemetry
 from sokken.telemetry import logs
+from sokken.telemetry.open import open_telemetry
 from sokken.transport.connections import Connections
 from sokken.transport.files import WatchedFile, watch
+from sokken.transport.gauges import watch_connections, watch_files
 from sokken.transport.http import HttpService, Stage
 from sokken.transport.listen import bind, bound_address, is_loopback
 from sokken.transport.plane import Plane
@@ -33,7 +36,8 @@ log = logs.get_logger("server")
 
 def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     """Serve until a signal; returns the exit code. Raises ConfigurationError before anything is served."""
-    logs.configure(settings, "server", __version__)
+    asked = read_opentelemetry()
+    logs.configure(settings, "server", __version__, asked.service_name)
     logs.install_exception_hooks()
     raise_descriptor_limit()
     for unknown in warnings:
@@ -53,7 +57,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
             "authentication_disabled",
             detail="whoever reaches this address may have a tunnel; SOKKEN_TOKENS_FILE is one way to change that",
         )
-    return run_loop(lambda: _serve(settings, trust, sockets), settings.event_loop)
+    return run_loop(lambda: _serve(settings, asked, trust, sockets), settings.event_loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,12 @@ class Trust:
     authentication: Authentication
     policy: Policy | WatchedFile[Policy]
 
+    @property
+    def files(self) -> list[WatchedFile[Any]]:
+        """All that was read of files."""
+        found = [*self.authentication.files, *(self.tls.files if self.tls else ()), self.policy]
+        return [file for file in found if isinstance(file, WatchedFile)]
+
 
 def open_trust(settings: ServerSettings) -> Trust:
     """As the settings have it; raises ConfigurationError for what is configured and cannot work."""
@@ -71,11 +81,15 @@ def open_trust(settings: ServerSettings) -> Trust:
     return Trust(open_tls(settings), open_authentication(settings), policy)
 
 
-async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket]) -> int:
+async def _serve(settings: ServerSettings, asked: OpenTelemetry, trust: Trust, sockets: list[socket.socket]) -> int:
     loop = asyncio.get_running_loop()
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
+    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=False)
+    if telemetry.metrics is not None:
+        watch_connections(telemetry.metrics, connections, plane)
+        watch_files(telemetry.metrics, trust.files)
     authentication, policy = trust.authentication, trust.policy
     admission = Admission(policy, connections, settings.handshake_rate_per_address)
     watched = list(authentication.files)
@@ -83,7 +97,7 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
         watched.append(trust.tls)
     if isinstance(policy, WatchedFile):
         watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
-    tunnels = Tunnels(plane, settings, authentication, admission, connections)
+    tunnels = Tunnels(plane, settings, authentication, admission, connections, telemetry.trails)
     app = web.Application()
     add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
     add_tunnel_routes(app, tunnels, settings.base_path)
@@ -99,6 +113,7 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
         await http.close()
         for task in watching:
             task.cancel()
+    await telemetry.close()
     plane.close()
     return 0
 

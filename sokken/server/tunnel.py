@@ -26,6 +26,7 @@ from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
 from sokken.server.origin import Origin, find_origin
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAILS, Trail, Trails
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.http import answer_refusal
@@ -86,8 +87,10 @@ class Tunnels:
         authentication: Authentication,
         admission: Admission,
         connections: Connections,
+        trails: Trails = NO_TRAILS,
     ) -> None:
         self._plane = plane
+        self._trails = trails
         self._settings = settings
         self._authentication = authentication
         self._admission = admission
@@ -126,23 +129,30 @@ class Tunnels:
             **_describe(origin),
             "target": _asked(request),
         }
+        trail = self._trails.of_request(request.headers, origin.peer, claims, connection_id)
         try:
-            return await self._open(request, claims, origin, story)
+            return await self._open(request, claims, origin, story, trail)
         except Refusal as refusal:
             story |= {"cause": refusal.cause} if refusal.cause else {}
-            log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
-            return answer_refusal(refusal, connection_id)
+            log.warning("connection_refused", **story, **trail.ids, reason=refusal.reason, detail=refusal.detail)
+            trail.fail(refusal.reason, refusal.status)
+            return answer_refusal(refusal, connection_id, trail.headers)
         except ConnectionResetError:
-            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
+            log.info("connection_abandoned", **story, **trail.ids, outcome=Outcome.PEER_RESET)
+            trail.fail(Outcome.PEER_RESET)
             return Detached()
+        except Exception:
+            trail.fail(Outcome.INTERNAL_ERROR, 500)
+            raise
 
     async def _open(
-        self, request: web.Request, claims: Claims, origin: Origin, story: dict[str, object]
+        self, request: web.Request, claims: Claims, origin: Origin, story: dict[str, object], trail: Trail
     ) -> web.StreamResponse:
         self._admission.greet(origin.peer)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
+        trail.identify(identity)
         admitted = self._admission.decide(_asked(request), identity)
         connection_id = str(story["connection_id"])
         connection = Connection(
@@ -153,6 +163,7 @@ class Tunnels:
             admitted.target,
             _labels(identity, claims.tunnel, claims.version, origin.via, origin.forwarded_for),
             identity=identity,
+            trail=trail,
         )
         self._connections.admit(connection)
         try:
@@ -161,7 +172,7 @@ class Tunnels:
             self._connections.release(connection)
             raise
         self._connections.open(connection, relay)
-        relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
+        relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id, **trail.headers}))
         if self._connections.is_draining:
             relay.go_away()
         return Detached(status=101)
@@ -172,8 +183,10 @@ class Tunnels:
         transport = request.transport
         if not isinstance(transport, HttpTransport):
             raise ConnectionResetError("the client has gone")
+        connection.trail.dial(admitted.target)
         local = await self._dial(admitted, connection, transport)
         try:
+            connection.trail.reach(local)
             connection.dialled = self._admission.confirm(admitted, local)
             if admitted.limits.proxy_protocol:
                 _announce(local, connection, request)

@@ -6,15 +6,18 @@ The command line loads them; the programs get a frozen value and never ask again
 from sokken.settings.environment import UnknownSetting
 from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
 from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
+from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
     "ClientSettings",
     "InvalidSettings",
     "Loaded",
+    "OpenTelemetry",
     "Problem",
     "ProgramSettings",
     "ServerSettings",
     "Source",
     "UnknownSetting",
     "load",
+    "read_opentelemetry",
 ]

@@ -36,6 +36,15 @@ class Instrument:
 Attributes = tuple[tuple[str, str], ...]
 """Names and values of one series, always in the same order."""
 
+
+def forward_attributes(forward: str, tunnel: str | None) -> Attributes:
+    """What tells a client's connections apart; a server knows no forwards (``""``)."""
+    if not forward:
+        return ()
+    named = (("forward", forward),)
+    return (*named, ("tunnel", tunnel)) if tunnel else named
+
+
 ACTIVE: Final = Instrument("sokken.connection.active", Kind.LEVEL, "{connection}", "Connections whose tunnel is open.")
 PENDING: Final = Instrument(
     "sokken.session.pending", Kind.LEVEL, "{connection}", "Connections that are admitted and have no tunnel yet."

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricReader,
     MetricsData,
     NumberDataPoint,
+    PeriodicExportingMetricReader,
     ResourceMetrics,
     ScopeMetrics,
     Sum,
@@ -27,7 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from sokken.telemetry.instruments import Attributes, Distribution, Kind, Reading
+from sokken.telemetry.instruments import Distribution, Kind, Reading
 from sokken.telemetry.metrics import Metrics
 from sokken.telemetry.resource import make_resource
 
@@ -43,6 +44,10 @@ class MetricExport:
         self._lock = threading.Lock()
         self._readers: list[MetricReader] = []
         self._add(PrometheusMetricReader(scope_info_enabled=False, registry=self._registry))
+        if otlp:
+            from sokken.telemetry.delivery import MetricDelivery  # noqa: PLC0415 -- it loads an HTTP client
+
+            self._add(PeriodicExportingMetricReader(MetricDelivery()))
 
     def render(self) -> bytes:
         """In Prometheus' text format."""
@@ -59,8 +64,11 @@ class MetricExport:
         reader._set_collect_callback(self._collect)  # type: ignore[arg-type]  # noqa: SLF001
         self._readers.append(reader)
 
-    def _collect(self, _reader: MetricReader, timeout_millis: float = 0) -> MetricsData:  # noqa: ARG002
-        readings = self._metrics.read()
+    def _collect(self, _reader: MetricReader, timeout_millis: float = 0) -> MetricsData | None:  # noqa: ARG002
+        try:
+            readings = self._metrics.read()
+        except (TimeoutError, RuntimeError):  # the loop is stuck, or has ended: an error would end the reader for good
+            return None
         now, since = time.time_ns(), self._metrics.started_ns
         metrics = [_convert(reading, self._metrics.role, since, now) for reading in readings if reading.series]
         scopes = [ScopeMetrics(self._scope, metrics, "")]

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Final, Protocol
 
-from sokken.telemetry.instruments import LOOP_LAG, Attributes, Distribution, Instrument, Kind, Reading
+from sokken.telemetry.instruments import LOOP_LAG, Attributes, Distribution, Instrument, Reading
 
 LAG_INTERVAL_SECONDS: Final = 0.25
 _PATIENCE_SECONDS: Final = 5.0
 
-Observe = Callable[[], Iterable[tuple[Attributes, float]]]
-"""Gives the present value of each series."""
+Observe = Callable[[], Iterable[tuple[Instrument, Attributes, float]]]
+"""Gives the present values of some instruments."""
 
 
 class Publisher(Protocol):
@@ -46,12 +46,11 @@ class Metrics:
         self._thread = threading.get_ident()
         self._counters: dict[Instrument, dict[Attributes, float]] = {}
         self._histograms: dict[Instrument, dict[Attributes, _Series]] = {}
-        self._observed: dict[Instrument, list[Observe]] = {}
+        self._observed: list[Observe] = []
         self._publisher: Publisher | None = None
-        self._lag: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Metrics {self.role} of {len(self._counters) + len(self._histograms) + len(self._observed)} kinds>"
+        return f"<Metrics {self.role} counters={len(self._counters)} histograms={len(self._histograms)}>"
 
     def count(self, counter: Instrument, attributes: Attributes = (), amount: float = 1) -> None:
         """Add to a counter."""
@@ -69,18 +68,19 @@ class Metrics:
         found.smallest = min(found.smallest, value)
         found.largest = max(found.largest, value)
 
-    def observe(self, instrument: Instrument, read: Observe) -> None:
-        """Ask ``read`` for the instrument's values whenever the numbers are read."""
-        self._observed.setdefault(instrument, []).append(read)
+    def observe(self, read: Observe) -> None:
+        """Ask ``read`` whenever the numbers are read; it is called on the loop's thread."""
+        self._observed.append(read)
 
     def watch_loop(self) -> None:
         """Record from now on how late the loop is."""
         due = time.monotonic() + LAG_INTERVAL_SECONDS
-        self._lag = self._loop.call_later(LAG_INTERVAL_SECONDS, self._on_lag_timer, due)
+        self._loop.call_later(LAG_INTERVAL_SECONDS, self._on_lag_timer, due)
 
     def _on_lag_timer(self, due: float) -> None:
         self.record(LOOP_LAG, max(0, time.monotonic() - due))
-        self.watch_loop()
+        if self._publisher is not None:
+            self.watch_loop()
 
     # Reading
 
@@ -104,9 +104,11 @@ class Metrics:
             Reading(histogram, {attributes: found.freeze() for attributes, found in series.items()})
             for histogram, series in self._histograms.items()
         ]
-        for instrument, reads in self._observed.items():
-            readings.append(Reading(instrument, _add_up(instrument, reads)))
-        return readings
+        observed: dict[Instrument, dict[Attributes, float]] = {}
+        for read in self._observed:
+            for instrument, attributes, value in read():
+                observed.setdefault(instrument, {})[attributes] = value
+        return readings + [Reading(instrument, series) for instrument, series in observed.items()]
 
     async def render(self) -> bytes:
         """The present numbers in Prometheus' text format, of ``content_type``."""
@@ -117,13 +119,11 @@ class Metrics:
         """Show the numbers through it from now on."""
         self._publisher = publisher
 
-    async def close(self) -> None:
-        """Stop, and let the publisher deliver the last numbers."""
-        if self._lag is not None:
-            self._lag.cancel()
+    def close(self) -> None:
+        """Deliver the last numbers; blocks, and not on the loop's thread, which is asked for them."""
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
-            await asyncio.to_thread(publisher.close)
+            publisher.close()
 
 
 def open_metrics(role: str, version: str, loop: asyncio.AbstractEventLoop, *, otlp: bool) -> Metrics:
@@ -148,11 +148,3 @@ class _Series:
 
     def freeze(self) -> Distribution:
         return Distribution(tuple(self.counts), self.total, self.smallest, self.largest)
-
-
-def _add_up(instrument: Instrument, reads: list[Observe]) -> dict[Attributes, float]:
-    series: dict[Attributes, float] = {}
-    for read in reads:
-        for attributes, value in read():
-            series[attributes] = value + (0 if instrument.kind is Kind.GAUGE else series.get(attributes, 0))
-    return series

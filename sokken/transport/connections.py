@@ -9,12 +9,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
 from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAIL, Trail
 from sokken.transport.relay import Relay
 
 T = TypeVar("T")
@@ -51,6 +52,8 @@ class Connection:
     relay: Relay | None = None
     dialled: str | None = None
     """The target's address, if it is to be judged again."""
+    trail: Trail = NO_TRAIL
+    """What it leaves in traces and metrics."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
 
@@ -72,6 +75,10 @@ class Connection:
         """Called by its relay: worth a line; the connection goes on."""
         log.info("peer_draining", **self.describe())
 
+    def direction_ended(self, *, by_peer: bool) -> None:
+        """Called by its relay."""
+        self.trail.half_close("down" if by_peer == self.is_up_outward else "up")
+
     def ended(self) -> None:
         """Called by its relay."""
         self.connections.close(self)
@@ -84,7 +91,20 @@ class Connection:
             "peer": self.peer,
             "target": self.target,
             **self.labels,
+            **self.trail.ids,
         }
+
+
+@dataclass(slots=True)
+class Load:
+    """How many connections a forward has (all, at a server), and the payload of all that it ever had."""
+
+    active: int = 0
+    pending: int = 0
+    sent: int = 0
+    """Into WebSockets, in bytes."""
+    received: int = 0
+    """Out of them."""
 
 
 class Connections:
@@ -93,7 +113,10 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.is_draining = False
+        self.drain_ends_at: float | None = None
+        """When a drain ends what is left (time.monotonic), once there is one."""
         self._live: set[Connection] = set()
+        self._past: dict[str, Load] = {}
         self._of_identity: Counter[str] = Counter()
         self._of_target: Counter[Address | str | None] = Counter()
         self._empty = asyncio.Event()
@@ -112,6 +135,24 @@ class Connections:
     def is_full(self) -> bool:
         """Whether no further connection may be admitted."""
         return len(self._live) >= self.limit
+
+    def loads(self) -> dict[str, Load]:
+        """What each forward carries and has carried (``""`` stands for all of a server's connections).
+
+        Looks at every live connection: for who asks now and then.
+        """
+        loads = {name: replace(load) for name, load in self._past.items()} or {"": Load()}
+        for connection in self._live:
+            name = connection.labels.get("forward", "")
+            load = loads.get(name) or loads.setdefault(name, Load())
+            relay = connection.relay
+            if relay is None:
+                load.pending += 1
+            else:
+                load.active += 1
+                load.sent += relay.bytes_out
+                load.received += relay.bytes_in
+        return loads
 
     def of_identity(self, name: str) -> int:
         """How many a verified identity has."""
@@ -141,6 +182,7 @@ class Connections:
         """Its tunnel is up."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
+        connection.trail.open()
         log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
@@ -149,13 +191,18 @@ class Connections:
         if relay is None:
             return
         session = relay.session
+        past = self._past.setdefault(connection.labels.get("forward", ""), Load())
+        past.sent += relay.bytes_out
+        past.received += relay.bytes_in
+        seconds = now - (connection.opened_at or now)
+        connection.trail.close(session.outcome or "", connection.bytes_up, connection.bytes_down, seconds)
         detail = {"detail": session.detail} if session.detail else {}
         log.info(
             "connection_closed",
             **connection.describe(),
             bytes_up=connection.bytes_up,
             bytes_down=connection.bytes_down,
-            duration_s=round(now - (connection.opened_at or now), 6),
+            duration_s=round(seconds, 6),
             outcome=session.outcome,
             close_code=session.close_code,
             **detail,

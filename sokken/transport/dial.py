@@ -10,6 +10,7 @@ from typing import Final
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import Address
+from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import EXHAUSTED, prepare
 from sokken.transport.resolve import Found, Resolver
 
@@ -39,14 +40,18 @@ Check = Callable[[Sequence[Found]], Sequence[Found]]
 """Which of the addresses may be dialled; raises if none may."""
 
 
-async def dial(resolver: Resolver, address: Address, seconds: float, check: Check | None = None) -> socket.socket:
+async def dial(
+    resolver: Resolver, address: Address, seconds: float, check: Check | None = None, trail: Trail = NO_TRAIL
+) -> socket.socket:
     """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError.
 
     What passes ``check`` is what is connected to: the name is not looked up again.
     """
     try:
         async with asyncio.timeout(seconds):
+            trail.enter(Stage.DNS)
             found = await _resolve(resolver, address)
+            trail.enter(Stage.TCP)
             if check is not None:
                 found = check(found)
             return await (_connect(found[0]) if len(found) == 1 else _connect_first(found))

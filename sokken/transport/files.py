@@ -7,6 +7,7 @@ itself sees. The last good content stays in force when the new one is broken. It
 import asyncio
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -51,6 +52,8 @@ class WatchedFile(Generic[T]):
         self._what = what
         self._seen: object = None
         self._good: tuple[T] | None = None
+        self.read_at: float | None = None
+        """When the content in force was read, Unix time."""
         self.problem = ""
         """Why the file as it is now cannot be used."""
         if not self._read():
@@ -60,6 +63,11 @@ class WatchedFile(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<WatchedFile {self._what} {self._paths[0]} {self.problem or 'good'}>"
+
+    @property
+    def kind(self) -> str:
+        """Which of the files it is, in a word: ``tokens`` of SOKKEN_TOKENS_FILE."""
+        return self._what.removeprefix("SOKKEN_").removesuffix("_FILE").lower()
 
     @property
     def value(self) -> T:
@@ -90,7 +98,7 @@ class WatchedFile(Generic[T]):
             self._good = (self._parse(*contents),)
         except (OSError, ValueError) as error:
             return self._keep(error, seen)
-        self._seen, self.problem = seen, ""
+        self._seen, self.problem, self.read_at = seen, "", time.time()
         return True
 
     def _keep(self, error: OSError | ValueError, seen: object) -> bool:

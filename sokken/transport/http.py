@@ -34,6 +34,7 @@ _PROTOCOL: Final[dict[str, Any]] = {
     "max_line_size": MAX_HEAD_BYTES,
     "tcp_keepalive": False,
 }
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _SHOWN: Final = 100
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
@@ -120,9 +121,9 @@ class HttpProtocol(web.RequestHandler):
         return _sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
 
 
-def answer_refusal(refusal: Refusal, connection_id: str) -> web.Response:
-    """A refusal as aiohttp answers it."""
-    headers = {REASON: refusal.reason.value, CONNECTION_ID: connection_id}
+def answer_refusal(refusal: Refusal, connection_id: str, more: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+    """A refusal as aiohttp answers it, with ``more`` headers."""
+    headers = {REASON: refusal.reason.value, CONNECTION_ID: connection_id, **more}
     if refusal.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
     if refusal.reason is Reason.UNAUTHENTICATED:
