@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -12,10 +13,12 @@ from sokken import __version__
 from sokken.admin.health import add_health_routes
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
+from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication, open_authentication, open_tls
 from sokken.server.policy_file import open_policy
+from sokken.server.request import TunnelRequest
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
 from sokken.settings import OpenTelemetry, ServerSettings, UnknownSetting, read_opentelemetry
@@ -43,7 +46,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
     trust = open_trust(settings)
-    sockets = bind(settings.api_addr, "API_ADDR")
+    sockets = bind(settings.api_addr, "API_ADDR", defers=True)
     log.info(
         "server_listening",
         listen=str(bound_address(sockets, settings.api_addr)),
@@ -97,14 +100,13 @@ async def _serve(settings: ServerSettings, asked: OpenTelemetry, trust: Trust, s
         watched.append(trust.tls)
     if isinstance(policy, WatchedFile):
         watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
-    tunnels = Tunnels(plane, settings, authentication, admission, connections, telemetry.trails)
-    app = web.Application()
-    add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
-    add_tunnel_routes(app, tunnels, settings.base_path)
-    http = HttpService(plane, app, sockets, _stages(plane, settings, trust.tls))
-    await http.start()
-    freeze_startup()
     async with asyncio.TaskGroup() as tasks:
+        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks, telemetry.trails)
+        app = web.Application()
+        add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
+        http = serve_tunnels(plane, app, sockets, tunnels, settings.base_path, _stages(plane, settings, trust.tls))
+        await http.start()
+        freeze_startup()
         watching = [tasks.create_task(watch(watched, settings.reload_interval_seconds))]
         if authentication.published is not None:
             watching.append(tasks.create_task(authentication.published.run()))
@@ -130,8 +132,28 @@ def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> lis
     return stages
 
 
-def add_tunnel_routes(app: web.Application, tunnels: Tunnels, base_path: str) -> None:
-    """Serve tunnels under ``base_path``."""
-    path = base_path + "/tunnel/{target:.*}"
-    app.router.add_get(path, tunnels.open, allow_head=False)
-    app.router.add_head(path, tunnels.check)
+def serve_tunnels(
+    plane: Plane,
+    app: web.Application,
+    sockets: list[socket.socket],
+    tunnels: Tunnels,
+    base_path: str = "",
+    stages: Sequence[Stage] = (),
+) -> HttpService:
+    """Serve ``app``, and tunnels under ``base_path``."""
+    prefix = f"{base_path}/tunnel/"
+
+    async def check(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        channel, peer = transport.get_extra_info("socket"), transport.get_extra_info("peername")
+        asked = request.match_info["target"]
+        return await tunnels.check(TunnelRequest(asked, request.version, request.headers, channel, peer))
+
+    async def refuse(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 -- whatever it says
+        raise Refusal(Reason.BAD_REQUEST, "a request for a tunnel must be well-formed in every way")
+
+    app.router.add_head(prefix + "{target:.*}", check)
+    app.router.add_get(prefix + "{target:.*}", refuse, allow_head=False)
+    return HttpService(plane, app, sockets, stages, partial(tunnels.upgrade, prefix))
