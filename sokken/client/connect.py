@@ -8,7 +8,7 @@ import ssl
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sokken import __version__
 from sokken.client.credentials import Credentials, CredentialSettings
@@ -30,7 +30,6 @@ from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import Channel
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.exchange import exchange, read_body
-from sokken.transport.files import WatchedFile
 from sokken.transport.plane import Plane
 from sokken.transport.proxy import ProxyError, dial_through
 from sokken.transport.resolve import Resolver
@@ -126,15 +125,10 @@ class Connector:
         self._plane = plane
         self._settings = settings
         self._resolver = Resolver(plane.loop)
-        self._credentials = Credentials(settings)
+        self.credentials = Credentials(settings)
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
-
-    @property
-    def files(self) -> list[WatchedFile[Any]]:
-        """Its credentials'."""
-        return self._credentials.files
 
     async def open(self, url: ServerUrl, connection_id: str, trail: Trail = NO_TRAIL) -> Opened:
         """Open a WebSocket, trying again as long as the budget lasts; raises ConnectError."""
@@ -189,7 +183,7 @@ class Connector:
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
     async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str], trail: Trail) -> Opened:
-        headers = {**self._credentials.headers(), **headers}
+        headers = {**self.credentials.headers(), **headers}
         key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
         channel = await self._dial(url, trail)
         try:
@@ -203,7 +197,7 @@ class Connector:
             raise
 
     async def _check(self, url: ServerUrl) -> None:
-        headers = {**self._credentials.headers(), **self._claims}
+        headers = {**self.credentials.headers(), **self._claims}
         channel = await self._dial(url, NO_TRAIL)
         try:
             answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
@@ -215,7 +209,7 @@ class Connector:
             raise _refused(answer, b"")
 
     async def _dial(self, url: ServerUrl, trail: Trail) -> Channel:
-        context = self._credentials.context() if url.secure else None
+        context = self.credentials.context() if url.secure else None
         channel = await self._reach(url, trail)
         if context is None:
             return channel
@@ -230,7 +224,7 @@ class Connector:
         if proxy is None:
             return await dial(self._resolver, Address(url.host, url.port), seconds, trail=trail)
         trail.enter(Stage.TCP)
-        authority, context_of = connect_authority(url), self._credentials.proxy_context
+        authority, context_of = connect_authority(url), self.credentials.proxy_context
         return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
 
 

@@ -70,7 +70,7 @@ async def _serve(
 
     if telemetry.metrics is not None:
         watch_connections(telemetry.metrics, connections, plane, settings.tunnel_name)
-        watch_files(telemetry.metrics, connector.files)
+        watch_files(telemetry.metrics, connector.credentials.files)
         watch_checks(telemetry.metrics, checks, settings.tunnel_name)
 
     def not_ready() -> str | None:
