@@ -12,7 +12,7 @@ from sokken.client.connect import ConnectError, Connector, Opened
 from sokken.protocol.address import Forward
 from sokken.protocol.handshake import SUBPROTOCOL_V1, Answer
 from sokken.protocol.outcomes import ConnectOutcome, Outcome, Reason
-from sokken.protocol.trace_context import TRACE_RESPONSE, parse_trace_id
+from sokken.protocol.trace_context import TRACE_RESPONSE, parse_trace_context
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.trail import NO_TRAILS, Trails
 from sokken.transport.connections import Connection, Connections, new_connection_id
@@ -127,8 +127,8 @@ class Forwarder:
     ) -> None:
         """Reset the application's connection, and say why in one line."""
         local.close()
-        trace = parse_trace_id(answer.headers.get(TRACE_RESPONSE, "")) if answer else None
-        server = {"server_trace_id": trace} if trace else {}
-        log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail, **server)
+        there = parse_trace_context(answer.headers.get(TRACE_RESPONSE, "")) if answer else None
+        quoted = {"server_trace_id": there.trace_id} if there else {}
+        log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail, **quoted)
         connection.trail.fail(outcome, None if answer is None else answer.status)
         self._connections.release(connection)

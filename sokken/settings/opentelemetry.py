@@ -12,7 +12,6 @@ from typing import Final
 _PROTOCOL: Final = "http/protobuf"
 _TRACES: Final = frozenset({"otlp", "none"})
 _METRICS: Final = frozenset({"otlp", "prometheus", "none"})
-_DEFAULT_QUEUE: Final = 2048
 _SHOWN: Final = 40
 
 
@@ -28,8 +27,12 @@ class OpenTelemetry:
     """Render metrics where they can be scraped, if there is such a place."""
     propagates: bool = True
     """Take the trace from a request's ``traceparent``, and send it in one."""
-    span_queue: int = _DEFAULT_QUEUE
+    span_queue: int = 2048
     """How many spans may wait to be sent."""
+    span_batch: int = 128
+    """How many are sent at once: fewer than the SDK's 512, because Python's lock is held while they are made."""
+    span_delay_seconds: float = 5.0
+    """How long one waits for others."""
     service_name: str = ""
     problems: tuple[str, ...] = ()
 
@@ -52,7 +55,9 @@ def read_opentelemetry(environment: Mapping[str, str] | None = None) -> OpenTele
         metrics="otlp" in metrics,
         prometheus="prometheus" in metrics,
         propagates="tracecontext" in propagators,
-        span_queue=_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _DEFAULT_QUEUE, problems),
+        span_queue=_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", 2048, problems),
+        span_batch=_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 128, problems),
+        span_delay_seconds=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", 5000, problems) / 1000,
         service_name=service_name,
         problems=tuple(dict.fromkeys(problems)),
     )

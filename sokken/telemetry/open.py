@@ -43,7 +43,7 @@ class Telemetry:
         self.trails = trails
         self._spans = spans
         if metrics is not None and spans is not None:
-            metrics.observe(lambda: [(SPANS_DROPPED, (), spans.delivery.lost)])
+            metrics.observe(lambda: [(SPANS_DROPPED, (), spans.delivery.dropped)])
 
     async def close(self) -> None:
         """Deliver what is left, for ``FAREWELL_SECONDS`` at most."""
@@ -68,13 +68,15 @@ def open_telemetry(
 
 
 def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, version: str) -> "Spans":
-    from sokken.telemetry.spans import Spans  # noqa: PLC0415 -- it loads OpenTelemetry
+    # They load OpenTelemetry.
+    from sokken.telemetry.delivery import SpanDelivery  # noqa: PLC0415
+    from sokken.telemetry.spans import Spans  # noqa: PLC0415
 
     return Spans(
         role,
         version,
+        SpanDelivery(asked.span_queue, asked.span_batch, asked.span_delay_seconds),
         session=settings.trace_session,
-        queue=asked.span_queue,
         propagates=asked.propagates,
         baggage_keys=getattr(settings, "baggage_keys", ()),
     )
