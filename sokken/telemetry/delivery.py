@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, Generic, TypeVar
 
 import requests
@@ -80,6 +80,26 @@ class _Reason(logging.Filter):
         return reason
 
 
+class Session(requests.Session):
+    """Goes through HTTPS_PROXY as other programs do, and trusts whom OTEL_EXPORTER_OTLP_CERTIFICATE names.
+
+    By itself ``requests`` would trust whom REQUESTS_CA_BUNDLE names even then.
+    """
+
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: MutableMapping[str, str | None] | None,
+        stream: bool | None,
+        verify: bool | str | None,
+        cert: str | tuple[str, str] | None,
+    ) -> dict[str, Any]:
+        """What holds for one request."""
+        if verify is None and self.verify is not True:
+            verify = self.verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+
 class SpanDelivery(Generic[T]):
     """Sends spans in batches. ``put``, ``has_room`` belong to the event loop's thread."""
 
@@ -94,8 +114,7 @@ class SpanDelivery(Generic[T]):
         self._wake = threading.Event()
         self._is_ending = threading.Event()
         self._complaints = Complaints("traces", OTLPSpanExporter.__module__)
-        # A session of ours: HTTPS_PROXY and NO_PROXY hold, whatever the exporter would use by itself.
-        self._exporter = OTLPSpanExporter(session=requests.Session())
+        self._exporter = OTLPSpanExporter(session=Session())
         self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
@@ -163,7 +182,7 @@ class MetricDelivery(OTLPMetricExporter):
     """Sends metrics."""
 
     def __init__(self) -> None:
-        super().__init__(session=requests.Session())
+        super().__init__(session=Session())
         self._complaints = Complaints("metrics", OTLPMetricExporter.__module__)
 
     def export(

@@ -61,7 +61,12 @@ def test_any_text_is_read_or_refused(text):
 
 @pytest.mark.parametrize(
     "state",
-    ["a=1", "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7", "fw529a3039@dt=FfAK, b=2", ",".join(f"k{n}=v" for n in range(32))],
+    [
+        "a=1",
+        "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7",
+        "fw529a3039@dt=FfAK, b=2",
+        ",".join(f"k{n}=v" for n in range(32)),
+    ],
 )
 def test_a_state_is_kept_as_it_is(state):
     assert parse_trace_context(PARENT, state).state == state
