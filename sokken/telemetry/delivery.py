@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import requests
@@ -88,8 +88,8 @@ class Session(requests.Session):
 
     def merge_environment_settings(
         self,
-        url: str | bytes | None,
-        proxies: MutableMapping[str, str | None] | None,
+        url: str,
+        proxies: dict[str, str] | None,
         stream: bool | None,
         verify: bool | str | None,
         cert: str | tuple[str, str] | None,
