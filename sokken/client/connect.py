@@ -8,6 +8,7 @@ import ssl
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Final, Protocol, TypeVar
 
 from sokken import __version__
@@ -126,6 +127,7 @@ class Connector:
         self._settings = settings
         self._resolver = Resolver(plane.loop)
         self.credentials = Credentials(settings)
+        self._proxy_of = cache(partial(_choose_proxy, settings))  # a client has few servers
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
@@ -218,14 +220,18 @@ class Connector:
         return await start_tls(self._plane.loop, channel, context, name)
 
     async def _reach(self, url: ServerUrl, trail: Trail) -> Channel:
-        settings, seconds = self._settings, self._settings.attempt_timeout_seconds
-        inherited = settings.https_proxy if url.secure else settings.http_proxy
-        proxy = choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
+        seconds = self._settings.attempt_timeout_seconds
+        proxy = self._proxy_of(url)
         if proxy is None:
             return await dial(self._resolver, Address(url.host, url.port), seconds, trail=trail)
         trail.enter(Stage.TCP)
         authority, context_of = connect_authority(url), self.credentials.proxy_context
         return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
+
+
+def _choose_proxy(settings: ConnectSettings, url: ServerUrl) -> Proxy | None:
+    inherited = settings.https_proxy if url.secure else settings.http_proxy
+    return choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
 
 
 _DIAL_OUTCOMES: Final = {

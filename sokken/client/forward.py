@@ -96,12 +96,21 @@ class Forwarder:
 
     async def _connect(self, connection: Connection, local: socket.socket) -> Opened:
         """Connect while the application waits; only its reset gives up early, its end of writing does not."""
+        was_reset = False
+        task = asyncio.current_task()
+
+        def on_reset() -> None:
+            nonlocal was_reset
+            if task is not None:
+                was_reset = task.cancel()
+
+        self._plane.resets.add(local, on_reset)
         try:
-            async with asyncio.timeout(None) as patience:
-                # A reset ends the patience at once: a time-out, because a cancellation could be anybody's.
-                self._plane.resets.add(local, lambda: patience.reschedule(self._plane.loop.time()))
-                return await self._connector.open(self._url, connection.id, connection.trail)
-        except TimeoutError:
+            return await self._connector.open(self._url, connection.id, connection.trail)
+        except asyncio.CancelledError:
+            # It could have been cancelled by somebody else, too: then that is what happens.
+            if task is None or not was_reset or task.uncancel():
+                raise
             detail = "the application reset its connection while it waited"
             raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
         finally:
@@ -121,6 +130,7 @@ class Forwarder:
         relay.start(opened.tail)
         if self._connections.is_draining:
             relay.go_away()
+        self._connections.tell(connection)
 
     def _give_up(
         self, connection: Connection, local: socket.socket, outcome: str, detail: str, answer: Answer | None = None

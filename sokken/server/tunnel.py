@@ -193,6 +193,7 @@ class Tunnels:
         relay.start(tail, format_switching_protocols(key, subprotocol, headers))
         if self._connections.is_draining:
             relay.go_away()
+        self._connections.tell(connection)
 
     async def _connect(self, channel: Channel, admitted: Admitted, connection: Connection, subprotocol: str) -> Relay:
         connection.trail.dial(admitted.target)

@@ -50,6 +50,8 @@ class Connection:
     admitted_at: float = field(default_factory=time.monotonic)
     opened_at: float | None = None
     relay: Relay | None = None
+    is_told: bool = False
+    """The log has been told that its tunnel is up."""
     dialled: str | None = None
     """The target's address, if it is to be judged again."""
     trail: Trail = NO_TRAIL
@@ -89,7 +91,7 @@ class Connection:
             "connection_id": self.id,
             "client_id": self.client_id,
             "peer": self.peer,
-            "target": self.target,
+            "target": None if self.target is None else str(self.target),
             **self.labels,
             **self.trail.ids,
         }
@@ -179,17 +181,23 @@ class Connections:
             self._empty.set()
 
     def open(self, connection: Connection, relay: Relay) -> None:
-        """Its tunnel is up."""
+        """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
-        connection.trail.open()
-        log.info("connection_opened", **connection.describe())
+
+    def tell(self, connection: Connection) -> None:
+        """The line that says that its tunnel is up."""
+        if not connection.is_told:
+            connection.is_told = True
+            connection.trail.open()
+            log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
         """Its tunnel has ended: the one line that says everything about it."""
         relay, now = connection.relay, time.monotonic()
         if relay is None:
             return
+        self.tell(connection)
         session = relay.session
         past = self._past.setdefault(connection.labels.get("forward", ""), Load())
         past.sent += relay.bytes_out
