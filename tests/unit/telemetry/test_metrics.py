@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sokken.telemetry.instruments import ACTIVE, DURATION, IO, LOOP_LAG, PING_RTT, REJECTED, Distribution
-from sokken.telemetry.metrics import Metrics, open_metrics
+from sokken.telemetry.metric_export import open_metrics
+from sokken.telemetry.metrics import Metrics
 from tests.support.loops import run
 
 
