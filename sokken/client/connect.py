@@ -112,7 +112,7 @@ class Connector:
         self._plane = plane
         self._settings = settings
         self._resolver = Resolver(plane.loop)
-        self._credentials = Credentials(settings)
+        self.credentials = Credentials(settings)
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
@@ -169,7 +169,7 @@ class Connector:
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
     async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str]) -> Opened:
-        headers = {**self._credentials.headers(), **headers}
+        headers = {**self.credentials.headers(), **headers}
         key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
         channel = await self._dial(url)
         try:
@@ -182,7 +182,7 @@ class Connector:
             raise
 
     async def _check(self, url: ServerUrl) -> None:
-        headers = {**self._credentials.headers(), **self._claims}
+        headers = {**self.credentials.headers(), **self._claims}
         channel = await self._dial(url)
         try:
             answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
@@ -194,7 +194,7 @@ class Connector:
             raise _refused(answer, b"")
 
     async def _dial(self, url: ServerUrl) -> Channel:
-        context = self._credentials.context() if url.secure else None
+        context = self.credentials.context() if url.secure else None
         channel = await self._reach(url)
         if context is None:
             return channel
@@ -207,7 +207,7 @@ class Connector:
         proxy = choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
         if proxy is None:
             return await dial(self._resolver, Address(url.host, url.port), seconds)
-        authority, context_of = connect_authority(url), self._credentials.proxy_context
+        authority, context_of = connect_authority(url), self.credentials.proxy_context
         return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
 
 

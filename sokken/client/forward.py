@@ -78,7 +78,10 @@ class Forwarder:
         except ConnectError as error:
             self._give_up(connection, local, error.outcome, error.detail)
         except asyncio.CancelledError:
-            self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
+            if connection.is_killed:
+                self._give_up(connection, local, Outcome.KILLED, "it was aborted at the admin address")
+            else:
+                self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
             raise
         except Exception:
             log.exception("connection_failed", **connection.describe(), outcome=Outcome.INTERNAL_ERROR)
@@ -119,4 +122,5 @@ class Forwarder:
         """Reset the application's connection, and say why in one line."""
         local.close()
         log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail)
+        self._connections.fail(outcome)
         self._connections.release(connection)

@@ -8,10 +8,11 @@ import socket
 from collections.abc import Sequence
 
 from sokken import __version__
+from sokken.admin.door import Door, open_door
 from sokken.client.credentials import refuse_plaintext
 from sokken.settings import ClientSettings, UnknownSetting
 from sokken.telemetry import logs
-from sokken.transport.listen import Listener, bind, bound_address
+from sokken.transport.listen import Listener, bind, bound_address, is_loopback
 
 log = logs.get_logger("client")
 
@@ -33,22 +34,28 @@ def run(settings: ClientSettings, warnings: Sequence[UnknownSetting]) -> int:
         log.info("forward_listening", listen=listen, url=str(forward.url), forward=forward.name)
     api_sockets = bind(settings.api_addr, "API_ADDR")
     log.info("health_listening", listen=str(bound_address(api_sockets, settings.api_addr)))
+    door = open_door(settings)
 
     from sokken.lifecycle import raise_descriptor_limit
     from sokken.lifecycle import run as run_loop
 
     raise_descriptor_limit()
-    return run_loop(lambda: _serve(settings, bound, api_sockets), settings.event_loop)
+    return run_loop(lambda: _serve(settings, bound, api_sockets, door), settings.event_loop)
 
 
-async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api_sockets: list[socket.socket]) -> int:
+async def _serve(
+    settings: ClientSettings, bound: list[list[socket.socket]], api_sockets: list[socket.socket], door: Door
+) -> int:
     from aiohttp import web
 
     from sokken.admin.health import add_health_routes
+    from sokken.admin.routes import Admin
+    from sokken.admin.status import Program
     from sokken.client.check import ServerCheck, describe_missing
     from sokken.client.connect import Connector
     from sokken.client.forward import Forwarder
     from sokken.lifecycle import Signals, drain, freeze_startup
+    from sokken.settings.catalogue import shown_settings
     from sokken.transport.connections import Connections
     from sokken.transport.http import HttpService
     from sokken.transport.plane import Plane
@@ -66,15 +73,32 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
             return "draining"
         return describe_missing(checks) if settings.readiness == "server" else None
 
-    app = web.Application()
-    add_health_routes(app, connections, not_ready)
-    http = HttpService(plane, app, api_sockets)
+    program = Program(
+        role="client",
+        settings=shown_settings(settings),
+        connections=connections,
+        not_ready=not_ready,
+        leaving_since=lambda: signals.asked_at,
+        drain=settings,
+        files=[*connector.credentials.files, *door.files],
+        checks=checks,
+    )
+    admin = Admin(door, program)
+    if door.token is not None or all(map(is_loopback, api_sockets)):
+        app = admin.app()  # no stranger reaches it
+    else:
+        app = web.Application()
+        add_health_routes(app, connections, not_ready)
+    services = [HttpService(plane, app, api_sockets)]
+    if door.sockets:
+        services.append(HttpService(plane, admin.app(), door.sockets))
     async with asyncio.TaskGroup() as tasks:
         listeners = [
             Listener(loop, sockets, Forwarder(forward, plane, settings, connector, connections, tasks).accept)
             for forward, sockets in zip(settings.forwards, bound, strict=True)
         ]
-        await http.start()
+        for service in services:
+            await service.start()
         freeze_startup()
         checking = [tasks.create_task(check.run()) for check in checks]
 
@@ -86,6 +110,7 @@ async def _serve(settings: ClientSettings, bound: list[list[socket.socket]], api
         await drain(settings, connections, close_door)
         for task in checking:
             task.cancel()
-    await http.close()
+    for service in services:
+        await service.close()
     plane.close()
     return 0

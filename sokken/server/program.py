@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from sokken import __version__
+from sokken.admin.door import Door, open_door
 from sokken.admin.health import add_health_routes
+from sokken.admin.routes import Admin
+from sokken.admin.status import Program
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
 from sokken.protocol.policy import Policy
@@ -18,6 +21,7 @@ from sokken.server.policy_file import open_policy
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
 from sokken.settings import ServerSettings, UnknownSetting
+from sokken.settings.catalogue import shown_settings
 from sokken.telemetry import logs
 from sokken.transport.connections import Connections
 from sokken.transport.files import WatchedFile, watch
@@ -40,6 +44,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
     trust = open_trust(settings)
     sockets = bind(settings.api_addr, "API_ADDR")
+    door = open_door(settings)
     log.info(
         "server_listening",
         listen=str(bound_address(sockets, settings.api_addr)),
@@ -53,7 +58,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
             "authentication_disabled",
             detail="whoever reaches this address may have a tunnel; SOKKEN_TOKENS_FILE is one way to change that",
         )
-    return run_loop(lambda: _serve(settings, trust, sockets), settings.event_loop)
+    return run_loop(lambda: _serve(settings, trust, sockets, door), settings.event_loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def open_trust(settings: ServerSettings) -> Trust:
     return Trust(open_tls(settings), open_authentication(settings), policy)
 
 
-async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket]) -> int:
+async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket], door: Door) -> int:
     loop = asyncio.get_running_loop()
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
@@ -83,12 +88,30 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
         watched.append(trust.tls)
     if isinstance(policy, WatchedFile):
         watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
+    files = [*authentication.files, *(trust.tls.files if trust.tls else ()), *door.files]
+    files += [policy] if isinstance(policy, WatchedFile) else []
     tunnels = Tunnels(plane, settings, authentication, admission, connections)
+
+    def not_ready() -> str | None:
+        return "draining" if signals.is_leaving else authentication.problem
+
     app = web.Application()
-    add_health_routes(app, connections, lambda: "draining" if signals.is_leaving else authentication.problem)
+    add_health_routes(app, connections, not_ready)
     add_tunnel_routes(app, tunnels, settings.base_path)
-    http = HttpService(plane, app, sockets, _stages(plane, settings, trust.tls))
-    await http.start()
+    services = [HttpService(plane, app, sockets, _stages(plane, settings, trust.tls))]
+    if door.sockets:
+        program = Program(
+            role="server",
+            settings=shown_settings(settings),
+            connections=connections,
+            not_ready=not_ready,
+            leaving_since=lambda: signals.asked_at,
+            drain=settings,
+            files=files,
+        )
+        services.append(HttpService(plane, Admin(door, program).app(), door.sockets))
+    for service in services:
+        await service.start()
     freeze_startup()
     async with asyncio.TaskGroup() as tasks:
         watching = [tasks.create_task(watch(watched, settings.reload_interval_seconds))]
@@ -96,7 +119,8 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
             watching.append(tasks.create_task(authentication.published.run()))
         await signals.wait()
         await drain(settings, connections, close_door=lambda: None)  # from here on tunnels are answered 503
-        await http.close()
+        for service in services:
+            await service.close()
         for task in watching:
             task.cancel()
     plane.close()

@@ -130,6 +130,7 @@ class Tunnels:
             return await self._open(request, claims, origin, story)
         except Refusal as refusal:
             story |= {"cause": refusal.cause} if refusal.cause else {}
+            self._connections.fail(refusal.reason)
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
             return answer_refusal(refusal, connection_id)
         except ConnectionResetError:
@@ -206,6 +207,9 @@ class Tunnels:
         except TimeoutError:
             if transport.is_closing():
                 raise ConnectionResetError("the client has gone") from None
+            if connection.is_killed:
+                detail = "whoever runs this server has ended the attempt to reach the target"
+                raise Refusal(Reason.TARGET_TIMEOUT, detail) from None
             raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
         finally:
             transport.on_lost = None

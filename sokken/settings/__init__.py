@@ -5,7 +5,7 @@ The command line loads them; the programs get a frozen value and never ask again
 
 from sokken.settings.environment import UnknownSetting
 from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
-from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
+from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
 
 __all__ = [
     "ClientSettings",
@@ -15,6 +15,7 @@ __all__ = [
     "ProgramSettings",
     "ServerSettings",
     "Source",
+    "TopSettings",
     "UnknownSetting",
     "load",
 ]

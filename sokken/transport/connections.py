@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
 from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
+from sokken.protocol.outcomes import Outcome
 from sokken.telemetry.logs import get_logger
 from sokken.transport.relay import Relay
 
@@ -53,6 +54,8 @@ class Connection:
     """The target's address, if it is to be judged again."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
+    is_killed: bool = False
+    """Somebody who runs this program wants it ended."""
 
     @property
     def bytes_up(self) -> int:
@@ -67,6 +70,22 @@ class Connection:
         if self.relay is None:
             return 0
         return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
+
+    @property
+    def half_closed(self) -> str | None:
+        """While it is half-closed, the direction that has ended: ``up`` or ``down``."""
+        side = None if self.relay is None else self.relay.session.ended_side
+        if side is None:
+            return None
+        return "up" if (side == "local") == self.is_up_outward else "down"
+
+    def kill(self) -> None:
+        """End it, whatever it is doing, and have both ends told: its outcome is ``killed``."""
+        self.is_killed = True
+        if self.relay is not None:
+            self.relay.end(Outcome.KILLED)
+        elif self.give_up is not None:
+            self.give_up()
 
     def peer_drains(self) -> None:
         """Called by its relay: worth a line; the connection goes on."""
@@ -87,11 +106,25 @@ class Connection:
         }
 
 
+@dataclass(slots=True)
+class Ended:
+    """What has been since the start: how many ended with which outcome, and the payload that they carried."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
 class Connections:
     """The live ones. ``limit`` is how many there may be at once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.ended = Ended()
+        self.opened = 0
+        """How many tunnels have been up since the start."""
+        self.failed: Counter[str] = Counter()
+        """How many connections got no tunnel, by the reason."""
         self.is_draining = False
         self._live: set[Connection] = set()
         self._of_identity: Counter[str] = Counter()
@@ -137,10 +170,15 @@ class Connections:
         if not self._live:
             self._empty.set()
 
+    def fail(self, reason: str) -> None:
+        """One has got no tunnel."""
+        self.failed[str(reason)] += 1
+
     def open(self, connection: Connection, relay: Relay) -> None:
         """Its tunnel is up."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
+        self.opened += 1
         log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
@@ -149,6 +187,9 @@ class Connections:
         if relay is None:
             return
         session = relay.session
+        self.ended.outcomes[str(session.outcome)] += 1
+        self.ended.bytes_up += connection.bytes_up
+        self.ended.bytes_down += connection.bytes_down
         detail = {"detail": session.detail} if session.detail else {}
         log.info(
             "connection_closed",
