@@ -13,6 +13,7 @@ const rows = new Map(); // by key: { element, history, facts }
 const totals = { up: [], down: [] };
 let stream = null;
 let failures = 0;
+let role = ""; // server: its peers are clients; client: its peers are applications
 let mayAbort = false;
 let needsToken = false;
 let shownSettings = false;
@@ -120,7 +121,8 @@ function showStatus(status) {
   const { connections } = status;
   showState(status.state);
   showNotice(status);
-  setText($("role"), status.role);
+  setText($("role"), role);
+  setText($("peers"), role === "client" ? "Application" : "Client");
   setText($("about"), `version ${status.version}, up for ${duration(status.uptime_s)}`);
 
   setText($("now"), number(connections.now));
@@ -265,15 +267,16 @@ function addRow(key) {
 
 function showConnection(row, connection) {
   row.last = connection;
-  const name = connection.identity ?? connection.client_id ?? "anonymous";
+  const name = nameOf(connection);
   const isMoving = connection.rate_up > 0 || connection.rate_down > 0;
   row.dot.className = `dot ${connection.state !== "open" ? "waiting" : isMoving ? "moving" : ""}`;
   setText(row.name, name);
   row.state.hidden = connection.state === "open";
   setText(row.state, describeState(connection));
-  setText(row.peer, connection.identity ? `${connection.peer}, by ${connection.identity_method}` : connection.peer);
+  const { peer, identity, identity_method: method, forward, tunnel } = connection;
+  setText(row.peer, role === "client" ? forward : identity ? `${peer}, by ${method}` : peer);
   setText(row.target, connection.target ?? connection.server ?? "–");
-  setText(row.forward, connection.forward ?? connection.tunnel ?? "");
+  setText(row.forward, tunnel ?? "");
   setText(row.age, duration(connection.age_s));
   for (const way of ["up", "down"]) {
     const now = connection[`rate_${way}`];
@@ -290,6 +293,10 @@ function showConnection(row, connection) {
   row.abort.setAttribute("aria-label", `Abort ${name} to ${connection.target}`);
   row.abort.hidden = !mayAbort;
   if (row.facts) showFacts(row.facts.querySelector("dl"), connection);
+}
+
+function nameOf({ identity, client_id: claimed, peer }) {
+  return role === "client" ? peer : (identity ?? claimed ?? "anonymous");
 }
 
 function describeState({ state, half_closed }) {
@@ -319,8 +326,8 @@ function showFacts(list, connection) {
     "Connection id": connection.id,
     "Trace id": connection.trace_id,
     State: describeState(connection).replaceAll("_", " "),
-    Identity: identity ?? "not proved",
-    "Client id": connection.client_id && `${connection.client_id} (as it says)`,
+    Identity: role === "client" ? null : (identity ?? "not proved"),
+    "Client id": role === "client" ? null : connection.client_id && `${connection.client_id} (as it says)`,
     Tunnel: connection.tunnel,
     Peer: connection.via ? `${connection.peer}, told by ${connection.via}` : connection.peer,
     Target: connection.target,
@@ -364,7 +371,7 @@ let doomed = null;
 function askToAbort(connection) {
   doomed = connection;
   showTerms($("confirm-what"), [
-    ["Client", connection.identity ?? connection.client_id ?? "anonymous"],
+    [$("peers").textContent, nameOf(connection)],
     ["Peer", connection.peer],
     ["Target", connection.target ?? "–"],
     ["Age", duration(connection.age_s)],
@@ -394,6 +401,7 @@ function ask(path, options = {}) {
 
 function show(message) {
   failures = 0;
+  role = message.status.role;
   needsToken = message.status.token_required;
   mayAbort = needsToken; // who reads this has shown it
   $("forget").hidden = !needsToken;
