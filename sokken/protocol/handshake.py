@@ -8,11 +8,12 @@ What a peer sent is bounded and is quoted in errors with control characters esca
 import json
 import re
 from binascii import b2a_base64
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import ServerUrl
@@ -20,6 +21,9 @@ from sokken.protocol.identity import REASON
 from sokken.protocol.outcomes import Reason, Refusal, problem_document
 
 MAX_HEAD_BYTES: Final = 16384
+SERVER: Final = "sokken"
+"""And no version: who attacks need not be told."""
+PROBLEM_TYPE: Final = "application/problem+json"
 SUBPROTOCOL_V2: Final = "sokken.v2"
 SUBPROTOCOL_V1: Final = "sokken"
 
@@ -37,6 +41,8 @@ _QUOTED = 100
 
 _is_key = re.compile(r"[A-Za-z0-9+/]{22}==").fullmatch  # 16 bytes in base64
 _is_status_line = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: (.*))?").fullmatch
+_read_request_line = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!\"$-~]+) HTTP/1\.([01])").fullmatch
+_is_absolute = re.compile(r"https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(/.*)").fullmatch
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
 _is_method_start = re.compile(rb"\Z|[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}(?:\Z| )" % _METHOD_BYTES).match
 _is_request_line = re.compile(rb"[^ ]+ [!\"$-~]+ HTTP/1\.[01]\r\n").match  # a target has no "#" (RFC 9112 section 3.2)
@@ -51,6 +57,47 @@ class HandshakeError(SokkenError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class Fields(Mapping[str, str]):
+    """The header fields of a request; names in any case, ``getall`` for one that is repeated."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
+        """``values`` has the names in lower case."""
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()][0]
+
+    def __contains__(self, name: object) -> bool:
+        return str(name).lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """The first value."""
+        found = self._values.get(name.lower())
+        return default if found is None else found[0]
+
+    def getall(self, name: str, default: Sequence[str] = ()) -> Sequence[str]:
+        """All values, in their order."""
+        return self._values.get(name.lower(), default)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of an HTTP request; ``target`` is as the request line has it, ``version`` HTTP's."""
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +167,40 @@ def suspect_head(buffer: bytes | bytearray, searched: int = 0) -> str | None:
     if b"\n" in buffer and not _is_request_line(buffer):
         return f"no HTTP/1 request line: it starts with {bytes(buffer[:_METHOD_BYTES])!r}"
     return None
+
+
+def parse_request(head: bytes) -> Request | None:
+    """Read the head of a request, its blank line included; None for what is malformed in any way.
+
+    Strict: a request that needs leniency is for the HTTP server to judge, or to say what is wrong with.
+    """
+    lines = head[:-4].decode("latin-1").split("\r\n")
+    start = _read_request_line(lines[0])
+    if start is None or len(lines) > _MAX_FIELDS or not head.endswith(b"\r\n\r\n") or _has_control("".join(lines)):
+        return None
+    values: dict[str, list[str]] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not _is_token(name):
+            return None
+        values.setdefault(name.lower(), []).append(value.strip(" \t"))
+    if len(values.get("host", ())) != 1:  # RFC 9112 section 3.2
+        return None
+    return Request(start[1], start[2], (1, int(start[3])), Fields(values))
+
+
+def find_target(request_target: str, prefix: str) -> str | None:
+    """What the path of a request asks to dial, decoded, as claimed; None if it does not start with ``prefix``.
+
+    The form may be absolute (RFC 9112 section 3.2.2); a query says nothing.
+    """
+    path = request_target.partition("?")[0]
+    if not path.startswith("/"):
+        absolute = _is_absolute(path)
+        path = absolute[1] if absolute else ""
+    if "%" in path:
+        path = unquote(path)
+    return path[len(prefix) :] if path.startswith(prefix) else None
 
 
 def parse_answer(head: bytes | bytearray) -> Answer:
@@ -226,17 +307,30 @@ def format_switching_protocols(key: str, subprotocol: str, headers: Mapping[str,
 
 def format_refusal(refusal: Refusal, headers: Mapping[str, str]) -> bytes:
     """Write a whole answer instead of a tunnel (RFC 9457); raises ValueError as above."""
-    body = json.dumps(problem_document(refusal)).encode("ascii")
-    fields = {
-        "Content-Type": "application/problem+json",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        REASON: refusal.reason.value,
-    }
+    return format_problem(problem_document(refusal), {**refusal_fields(refusal), **headers})
+
+
+def refusal_fields(refusal: Refusal) -> dict[str, str]:
+    """The header fields that say of a refusal what its problem document says."""
+    fields = {REASON: refusal.reason.value}
     if refusal.retry_after is not None:
         fields["Retry-After"] = str(refusal.retry_after)
-    start = f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}"
-    return _encode_head(start, {**fields, **headers}) + body
+    if refusal.reason is Reason.UNAUTHENTICATED:
+        fields["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
+    return fields
+
+
+def format_problem(document: Mapping[str, str | int], headers: Mapping[str, str]) -> bytes:
+    """Write a whole answer that is a problem document, which has a ``status``; raises ValueError as above."""
+    body = json.dumps(document).encode("ascii")
+    status = HTTPStatus(int(document["status"]))
+    fields = {
+        "Content-Type": PROBLEM_TYPE,
+        "Content-Length": str(len(body)),
+        "Server": SERVER,
+        "Connection": "close",
+    }
+    return _encode_head(f"HTTP/1.1 {status.value} {status.phrase}", {**fields, **headers}) + body
 
 
 def _encode_head(start: str, headers: Mapping[str, str]) -> bytes:

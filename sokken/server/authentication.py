@@ -5,16 +5,23 @@ anything listens, so that what is configured and cannot work ends the program in
 """
 
 from pathlib import Path
-from typing import Final, Protocol
-
-from aiohttp import hdrs, web
+from typing import Any, Final, Protocol
 
 from sokken.errors import ConfigurationError
-from sokken.protocol.credentials import Shown, Tokens, Unproven, identify_certificate, parse_bearer, parse_tokens
+from sokken.protocol.credentials import (
+    AUTHORIZATION,
+    Shown,
+    Tokens,
+    Unproven,
+    identify_certificate,
+    parse_bearer,
+    parse_tokens,
+)
 from sokken.protocol.identity import ANONYMOUS, Identity
 from sokken.protocol.outcomes import Reason, Refusal
+from sokken.server.request import TunnelRequest
 from sokken.transport.channel import TlsChannel
-from sokken.transport.files import Watched, WatchedFile
+from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, parse_authorities, parse_key_pair, server_context
 
 _JWT: Final = ("jwt_issuer", "jwt_audience", "jwt_jwks_url", "jwt_jwks_file", "jwt_jwks_ca_file", "jwt_jwks_token_file")
@@ -117,7 +124,7 @@ class Authentication:
 
     def __init__(self) -> None:
         self._authenticators: list[Authenticator] = []
-        self.files: list[Watched] = []
+        self.files: list[WatchedFile[Any]] = []
         """To be looked at again."""
         self.published: PublishedKeys | None = None
         """To be kept fresh."""
@@ -139,7 +146,7 @@ class Authentication:
         """One more way."""
         self._authenticators.append(authenticator)
 
-    async def identify(self, request: web.BaseRequest) -> Identity:
+    async def identify(self, request: TunnelRequest) -> Identity:
         """Who the request is from; raises Refusal."""
         if not self._authenticators:
             return ANONYMOUS
@@ -213,7 +220,7 @@ def _jwt_issuer(settings: AuthenticationSettings) -> tuple[str, str] | None:
     return settings.jwt_issuer, settings.jwt_audience
 
 
-def _shown(request: web.BaseRequest) -> Shown:
-    channel = request.transport.get_extra_info("ssl_object") if request.transport else None
+def _shown(request: TunnelRequest) -> Shown:
+    channel = request.channel
     certificate = channel.getpeercert() if isinstance(channel, TlsChannel) else None
-    return Shown(certificate, parse_bearer(request.headers.getall(hdrs.AUTHORIZATION, [])))
+    return Shown(certificate, parse_bearer(request.headers.getall(AUTHORIZATION, ())))

@@ -6,9 +6,8 @@ Asked for every tunnel and check, before anything is decided by the client's add
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
-
 from sokken.protocol.forwarded import Networks, find_client, is_within
+from sokken.server.request import TunnelRequest
 from sokken.transport.listen import format_peer
 
 _SHOWN: Final = 200
@@ -26,10 +25,9 @@ class Origin:
     forwarded_for: str = ""
 
 
-def find_origin(request: web.BaseRequest, trusted: Networks) -> Origin:
+def find_origin(request: TunnelRequest, trusted: Networks) -> Origin:
     """Believe the PROXY protocol's header that was read before, and those fields that a trusted proxy has added."""
-    transport = request.transport
-    peer = str(transport.get_extra_info("peername") if transport else request.remote)
+    peer = request.peer
     claim = ", ".join(request.headers.getall("X-Forwarded-For", ()))
     if not trusted:
         return Origin(peer, forwarded_for=claim[:_SHOWN])
@@ -42,11 +40,10 @@ def find_origin(request: web.BaseRequest, trusted: Networks) -> Origin:
     return Origin(peer, via, claim[:_SHOWN])
 
 
-def _connected(request: web.BaseRequest) -> str | None:
+def _connected(request: TunnelRequest) -> str | None:
     """Who has connected to this host; None if it has gone."""
-    sock = request.transport.get_extra_info("socket") if request.transport else None
     try:
-        return None if sock is None else format_peer(sock.getpeername())
+        return format_peer(request.channel.getpeername())
     except OSError:
         return None
 

@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -14,17 +16,19 @@ from sokken.admin.routes import Admin
 from sokken.admin.status import Program
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
+from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication, open_authentication, open_tls
 from sokken.server.policy_file import open_policy
+from sokken.server.request import TunnelRequest
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
 from sokken.settings import ServerSettings, UnknownSetting
 from sokken.settings.catalogue import shown_settings
 from sokken.telemetry import logs
 from sokken.transport.connections import Connections
-from sokken.transport.files import WatchedFile, watch
+from sokken.transport.files import Watched, WatchedFile, watch
 from sokken.transport.http import HttpService, Stage
 from sokken.transport.listen import bind, bound_address, is_loopback
 from sokken.transport.plane import Plane
@@ -43,7 +47,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     for unknown in warnings:
         log.warning("unknown_setting", name=unknown.name, suggestion=unknown.suggestion)
     trust = open_trust(settings)
-    sockets = bind(settings.api_addr, "API_ADDR")
+    sockets = bind(settings.api_addr, "API_ADDR", defers=True)
     door = open_door(settings)
     log.info(
         "server_listening",
@@ -69,6 +73,12 @@ class Trust:
     authentication: Authentication
     policy: Policy | WatchedFile[Policy]
 
+    @property
+    def files(self) -> list[WatchedFile[Any]]:
+        """All that it is made of."""
+        files = [*self.authentication.files, *(self.tls.files if self.tls else ())]
+        return [*files, self.policy] if isinstance(self.policy, WatchedFile) else files
+
 
 def open_trust(settings: ServerSettings) -> Trust:
     """As the settings have it; raises ConfigurationError for what is configured and cannot work."""
@@ -83,37 +93,35 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
     signals = Signals(loop)
     authentication, policy = trust.authentication, trust.policy
     admission = Admission(policy, connections, settings.handshake_rate_per_address)
-    watched = list(authentication.files)
+    watched: list[Watched] = list(authentication.files)
     if trust.tls is not None:
         watched.append(trust.tls)
     if isinstance(policy, WatchedFile):
         watched.append(Revocation(policy, admission, connections, settings.revoke_grace_seconds))
-    files = [*authentication.files, *(trust.tls.files if trust.tls else ()), *door.files]
-    files += [policy] if isinstance(policy, WatchedFile) else []
-    tunnels = Tunnels(plane, settings, authentication, admission, connections)
 
     def not_ready() -> str | None:
         return "draining" if signals.is_leaving else authentication.problem
 
-    app = web.Application()
-    add_health_routes(app, connections, not_ready)
-    add_tunnel_routes(app, tunnels, settings.base_path)
-    services = [HttpService(plane, app, sockets, _stages(plane, settings, trust.tls))]
-    if door.sockets:
-        program = Program(
-            role="server",
-            settings=shown_settings(settings),
-            connections=connections,
-            not_ready=not_ready,
-            leaving_since=lambda: signals.asked_at,
-            drain=settings,
-            files=files,
-        )
-        services.append(HttpService(plane, Admin(door, program).app(), door.sockets))
-    for service in services:
-        await service.start()
-    freeze_startup()
+    program = Program(
+        role="server",
+        settings=shown_settings(settings),
+        connections=connections,
+        not_ready=not_ready,
+        leaving_since=lambda: signals.asked_at,
+        drain=settings,
+        files=[*trust.files, *door.files],
+    )
     async with asyncio.TaskGroup() as tasks:
+        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks)
+        app = web.Application()
+        add_health_routes(app, connections, not_ready)
+        stages = _stages(plane, settings, trust.tls)
+        services = [serve_tunnels(plane, app, sockets, tunnels, settings.base_path, stages)]
+        if door.sockets:
+            services.append(HttpService(plane, Admin(door, program).app(), door.sockets))
+        for service in services:
+            await service.start()
+        freeze_startup()
         watching = [tasks.create_task(watch(watched, settings.reload_interval_seconds))]
         if authentication.published is not None:
             watching.append(tasks.create_task(authentication.published.run()))
@@ -139,8 +147,28 @@ def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> lis
     return stages
 
 
-def add_tunnel_routes(app: web.Application, tunnels: Tunnels, base_path: str) -> None:
-    """Serve tunnels under ``base_path``."""
-    path = base_path + "/tunnel/{target:.*}"
-    app.router.add_get(path, tunnels.open, allow_head=False)
-    app.router.add_head(path, tunnels.check)
+def serve_tunnels(
+    plane: Plane,
+    app: web.Application,
+    sockets: list[socket.socket],
+    tunnels: Tunnels,
+    base_path: str = "",
+    stages: Sequence[Stage] = (),
+) -> HttpService:
+    """Serve ``app``, and tunnels under ``base_path``."""
+    prefix = f"{base_path}/tunnel/"
+
+    async def check(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        channel, peer = transport.get_extra_info("socket"), transport.get_extra_info("peername")
+        asked = request.match_info["target"]
+        return await tunnels.check(TunnelRequest(asked, request.version, request.headers, channel, peer))
+
+    async def refuse(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 -- whatever it says
+        raise Refusal(Reason.BAD_REQUEST, "a request for a tunnel must be well-formed in every way")
+
+    app.router.add_head(prefix + "{target:.*}", check)
+    app.router.add_get(prefix + "{target:.*}", refuse, allow_head=False)
+    return HttpService(plane, app, sockets, stages, partial(tunnels.upgrade, prefix))

@@ -5,16 +5,19 @@ import random
 import socket
 import sys
 from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from sokken.protocol.address import Address
 from sokken.protocol.forwarded import Networks
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
+    Request,
+    find_target,
+    format_refusal,
     format_switching_protocols,
     validate_origin,
     validate_upgrade_request,
@@ -25,14 +28,17 @@ from sokken.protocol.proxy_header import encode_proxy_header
 from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
 from sokken.server.origin import Origin, find_origin
+from sokken.server.request import TunnelRequest
 from sokken.telemetry.logs import get_logger
+from sokken.transport.channel import Channel
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
-from sokken.transport.http import answer_refusal
+from sokken.transport.http import answer_refusal, format_fault
+from sokken.transport.leave import Leave
 from sokken.transport.plane import Plane
 from sokken.transport.relay import Relay
 from sokken.transport.resolve import Resolver
-from sokken.transport.upgrade import HttpTransport
+from sokken.transport.upgrade import Take
 
 log = get_logger("tunnel")
 
@@ -65,19 +71,8 @@ class TunnelSettings(Protocol):
         """For a half-closed connection over which nothing moves."""
 
 
-class Detached(web.Response):
-    """The answer to a request whose connection is no longer HTTP: nothing is left for aiohttp to send."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
-        """Send nothing."""
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send nothing."""
-
-
 class Tunnels:
-    """Answers ``GET`` and ``HEAD`` on ``/tunnel/HOST:PORT``."""
+    """Answers ``GET`` and ``HEAD`` on ``/tunnel/HOST:PORT``; every tunnel that is being opened is one of ``tasks``."""
 
     def __init__(
         self,
@@ -86,28 +81,39 @@ class Tunnels:
         authentication: Authentication,
         admission: Admission,
         connections: Connections,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._plane = plane
         self._settings = settings
         self._authentication = authentication
         self._admission = admission
         self._connections = connections
+        self._tasks = tasks
         self._resolver = Resolver(plane.loop)
 
-    async def check(self, request: web.Request) -> web.StreamResponse:
+    def upgrade(self, prefix: str, request: Request) -> Take | None:
+        """Take the connection of a request for a tunnel, whose path starts with ``prefix``."""
+        asked = find_target(request.target, prefix) if request.method == "GET" else None
+        return None if asked is None else partial(self._take, request, asked)
+
+    def _take(self, request: Request, asked: str, channel: Channel, peer: str, tail: bytes) -> None:
+        asking = TunnelRequest(asked, request.version, request.fields, channel, peer)
+        self._tasks.create_task(self.open(asking, tail))
+
+    async def check(self, request: TunnelRequest) -> web.StreamResponse:
         """Would a tunnel be let in? Nothing is dialled, and nothing counts as a connection."""
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
         origin = find_origin(request, self._settings.trusted_proxies)
         try:
             self._admission.greet(origin.peer)
             validate_origin(request.headers, self._settings.allowed_origins)
-            self._admission.decide(_asked(request), await self._authentication.identify(request))
+            self._admission.decide(request.asked, await self._authentication.identify(request))
         except Refusal as refusal:
             log.info(
                 "check_refused",
                 connection_id=connection_id,
                 **_describe(origin),
-                target=_asked(request),
+                target=request.asked,
                 reason=refusal.reason,
                 detail=refusal.detail,
                 **({"cause": refusal.cause} if refusal.cause else {}),
@@ -115,8 +121,8 @@ class Tunnels:
             return answer_refusal(refusal, connection_id)
         return web.Response(status=204, headers={CONNECTION_ID: connection_id})
 
-    async def open(self, request: web.Request) -> web.StreamResponse:
-        """Open a tunnel, or refuse it."""
+    async def open(self, request: TunnelRequest, tail: bytes) -> None:
+        """Open a tunnel, or refuse it; the connection is no longer the caller's."""
         claims = parse_claims(request.headers)
         connection_id = claims.connection_id or new_connection_id()
         origin = find_origin(request, self._settings.trusted_proxies)
@@ -124,27 +130,34 @@ class Tunnels:
             "connection_id": connection_id,
             "client_id": claims.client_id,
             **_describe(origin),
-            "target": _asked(request),
+            "target": request.asked,
         }
         try:
-            return await self._open(request, claims, origin, story)
+            await self._open(request, tail, claims, origin, story)
         except Refusal as refusal:
             story |= {"cause": refusal.cause} if refusal.cause else {}
             self._connections.fail(refusal.reason)
             log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
-            return answer_refusal(refusal, connection_id)
+            headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True)}
+            Leave(self._plane, request.channel, format_refusal(refusal, headers))
         except ConnectionResetError:
             log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
-            return Detached()
+            request.channel.close()
+        except asyncio.CancelledError:
+            request.channel.close()
+            raise
+        except Exception:
+            log.exception("request_failed", **story)
+            Leave(self._plane, request.channel, format_fault(connection_id))
 
     async def _open(
-        self, request: web.Request, claims: Claims, origin: Origin, story: dict[str, object]
-    ) -> web.StreamResponse:
+        self, request: TunnelRequest, tail: bytes, claims: Claims, origin: Origin, story: dict[str, object]
+    ) -> None:
         self._admission.greet(origin.peer)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
-        admitted = self._admission.decide(_asked(request), identity)
+        admitted = self._admission.decide(request.asked, identity)
         connection_id = str(story["connection_id"])
         connection = Connection(
             self._connections,
@@ -157,7 +170,7 @@ class Tunnels:
         )
         self._connections.admit(connection)
         try:
-            relay, tail = await self._connect(request, admitted, connection, subprotocol)
+            relay = await self._connect(request.channel, admitted, connection, subprotocol)
         except BaseException:
             self._connections.release(connection)
             raise
@@ -165,63 +178,89 @@ class Tunnels:
         relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
         if self._connections.is_draining:
             relay.go_away()
-        return Detached(status=101)
 
-    async def _connect(
-        self, request: web.Request, admitted: Admitted, connection: Connection, subprotocol: str
-    ) -> tuple[Relay, bytes]:
-        transport = request.transport
-        if not isinstance(transport, HttpTransport):
-            raise ConnectionResetError("the client has gone")
-        local = await self._dial(admitted, connection, transport)
+    async def _connect(self, channel: Channel, admitted: Admitted, connection: Connection, subprotocol: str) -> Relay:
+        local = await self._dial(channel, admitted, connection)
         try:
             connection.dialled = self._admission.confirm(admitted, local)
             if admitted.limits.proxy_protocol:
-                _announce(local, connection, request)
-            peer, tail = transport.detach()
+                _announce(local, connection, channel)
         except BaseException:
             local.close()
             raise
         relay = Relay(
             self._plane,
             local,
-            peer,
+            channel,
             original=subprotocol == SUBPROTOCOL_V1,
             half_closed_seconds=self._settings.half_closed_timeout_seconds,
             spread=random.random(),  # noqa: S311 -- spreads pings, hides nothing
             owner=connection,
         )
         relay.limit(admitted.limits.idle_seconds, admitted.limits.lifetime_seconds)
-        return relay, tail
+        return relay
 
-    async def _dial(self, admitted: Admitted, connection: Connection, transport: HttpTransport) -> socket.socket:
+    async def _dial(self, channel: Channel, admitted: Admitted, connection: Connection) -> socket.socket:
         """Dial, unless the client resets its connection first, or the drain time is over."""
         check = partial(self._admission.check_addresses, admitted)
+        waiting = _Waiting(self._plane, channel)
+        connection.give_up = waiting.give_up
         try:
-            async with asyncio.timeout(None) as patience:
-                connection.give_up = lambda: patience.reschedule(self._plane.loop.time())
-                transport.on_lost = connection.give_up
-                return await dial(self._resolver, admitted.target, self._settings.target_timeout_seconds, check)
+            return await dial(
+                self._resolver, admitted.target, self._settings.target_timeout_seconds, check, waiting.begin
+            )
         except DialError as error:
-            raise Refusal(_REASONS[error.failure], error.detail) from None
-        except TimeoutError:
-            if transport.is_closing():
+            if waiting.is_abandoned:
                 raise ConnectionResetError("the client has gone") from None
             if connection.is_killed:
                 detail = "whoever runs this server has ended the attempt to reach the target"
                 raise Refusal(Reason.TARGET_TIMEOUT, detail) from None
-            raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
+            if waiting.is_given_up:
+                raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
+            raise Refusal(_REASONS[error.failure], error.detail) from None
         finally:
-            transport.on_lost = None
+            waiting.end()
 
 
-def _announce(local: socket.socket, connection: Connection, request: web.Request) -> None:
+class _Waiting:
+    """What may end a dial early: the client's reset, or the end of the drain time."""
+
+    __slots__ = ("_channel", "_patience", "_plane", "is_abandoned", "is_given_up")
+
+    def __init__(self, plane: Plane, channel: Channel) -> None:
+        self._plane = plane
+        self._channel = channel
+        self._patience: asyncio.Timeout | None = None
+        self.is_abandoned = self.is_given_up = False
+
+    def begin(self, patience: asyncio.Timeout) -> None:
+        """Called by the dial if it must wait: most targets nearby are there at once, and nothing is watched."""
+        self._patience = patience
+        self._plane.resets.add(self._channel, self._on_reset)
+
+    def end(self) -> None:
+        """The dial is over."""
+        if self._patience is not None:
+            self._plane.resets.remove(self._channel)
+
+    def give_up(self) -> None:
+        """The drain time is over."""
+        self.is_given_up = True
+        self._stop()
+
+    def _on_reset(self) -> None:
+        self.is_abandoned = True
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._patience is not None:
+            self._patience.reschedule(self._plane.loop.time())
+
+
+def _announce(local: socket.socket, connection: Connection, channel: Channel) -> None:
     """Tell the target who its client is, before its first byte; raises Refusal."""
-    reached = request.transport and request.transport.get_extra_info("socket")
-    if not reached:
-        raise ConnectionResetError("the client has gone")
     host, _, port = connection.peer.rpartition(":")
-    client, server = Address(host.strip("[]"), int(port)), Address(*reached.getsockname()[:2])
+    client, server = Address(host.strip("[]"), int(port)), Address(*channel.getsockname()[:2])
     header = encode_proxy_header(client, server, connection.id.encode("ascii"))
     try:
         sent = local.send(header)
@@ -231,10 +270,6 @@ def _announce(local: socket.socket, connection: Connection, request: web.Request
         problem = "it took no bytes"
     if sent != len(header):  # into an empty send buffer all of it goes at once
         raise Refusal(Reason.TARGET_UNREACHABLE, f"{connection.target}: {problem}")
-
-
-def _asked(request: web.Request) -> str:
-    return request.match_info["target"]
 
 
 def _describe(origin: Origin) -> dict[str, str]:

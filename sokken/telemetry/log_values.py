@@ -62,10 +62,15 @@ def describe_exception(error: BaseException) -> list[dict[str, Any]]:
 def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: ANN401 as make_plain
     if not depth:
         return "…"
-    plain = {}
+    plain: dict[str, Any] = {}
     for key, value in mapping.items():
         name = key if type(key) is str else _text(key)
-        plain[name] = MASK if _is_secret(name) and value is not None else make_plain(value, depth - 1)
+        if value is None:
+            plain[name] = None
+        elif _is_secret(name):
+            plain[name] = MASK
+        else:
+            plain[name] = _clean(value) if type(value) is str else make_plain(value, depth - 1)
     return plain
 
 

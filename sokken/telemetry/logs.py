@@ -71,9 +71,35 @@ class Output:
     debug = info = warning = error = critical = write
 
 
+class Logger:
+    """Stands for structlog's logger of a name, and binds it once instead of for every line.
+
+    A method is looked up at its first use; ``forget`` has it looked up again, when configure() has decided anew.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.__dict__["_name"] = name
+
+    def __repr__(self) -> str:
+        return f"<Logger {self._name}>"
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 -- whatever structlog's logger has
+        found = self.__dict__[method] = getattr(structlog.get_logger(self._name).bind(), method)
+        return found
+
+    def forget(self) -> None:
+        """Bind anew at the next line."""
+        name = self._name
+        self.__dict__.clear()
+        self.__dict__["_name"] = name
+
+
+_loggers: dict[str, Logger] = {}
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of that name; what configure() decides later holds for it, too."""
-    return cast(FilteringBoundLogger, structlog.get_logger(name))
+    return cast(FilteringBoundLogger, _loggers.setdefault(name, Logger(name)))
 
 
 def configure(settings: LogSettings, role: str, version: str) -> None:
@@ -88,6 +114,8 @@ def configure(settings: LogSettings, role: str, version: str) -> None:
     _process.render = _choose_format(settings)
     level = logging.DEBUG if settings.log_debug else logging.INFO
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    for logger in _loggers.values():
+        logger.forget()
     capture_logging(level)
 
 

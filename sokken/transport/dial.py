@@ -1,6 +1,7 @@
 """Dialling: a host and a port to a connected socket, whichever of the host's addresses answers first (RFC 8305)."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -10,8 +11,8 @@ from typing import Final
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import Address
-from sokken.transport.channel import EXHAUSTED, prepare
-from sokken.transport.resolve import Found, Resolver
+from sokken.transport.channel import EXHAUSTED, prepare, wait_ready
+from sokken.transport.resolve import Found, Resolver, read_literal
 
 HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 section 8
 
@@ -39,35 +40,72 @@ Check = Callable[[Sequence[Found]], Sequence[Found]]
 """Which of the addresses may be dialled; raises if none may."""
 
 
-async def dial(resolver: Resolver, address: Address, seconds: float, check: Check | None = None) -> socket.socket:
+async def dial(
+    resolver: Resolver,
+    address: Address,
+    seconds: float,
+    check: Check | None = None,
+    on_wait: Callable[[asyncio.Timeout], object] | None = None,
+) -> socket.socket:
     """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError.
 
-    What passes ``check`` is what is connected to: the name is not looked up again.
+    What passes ``check`` is what is connected to: the name is not looked up again. ``on_wait`` is told once if it
+    must be waited for, and by what it can be ended early; an address of this host is connected to at once.
     """
+    sock: socket.socket | None = None
     try:
-        async with asyncio.timeout(seconds):
-            found = await _resolve(resolver, address)
-            if check is not None:
-                found = check(found)
-            return await (_connect(found[0]) if len(found) == 1 else _connect_first(found))
+        if found := read_literal(address.host, address.port):
+            [one] = found if check is None else check(found)
+            sock = _begin(one)
+            if _is_connected(sock):
+                return sock
+        async with asyncio.timeout(seconds) as patience:
+            if on_wait is not None:
+                on_wait(patience)
+            return await (_connect_to(resolver, address, check) if sock is None else _end(sock))
     except TimeoutError:
         raise DialError(DialFailure.TIMEOUT, f"{address} did not answer within {seconds:g} s") from None
     except OSError as error:
         raise DialError(_classify(error), f"{address}: {_describe(error)}") from None
 
 
-async def _resolve(resolver: Resolver, address: Address) -> Sequence[Found]:
+async def _connect_to(resolver: Resolver, address: Address, check: Check | None) -> socket.socket:
     try:
-        return await resolver.resolve(address.host, address.port)
+        found = await resolver.resolve(address.host, address.port)
     except OSError as error:
         raise DialError(DialFailure.DNS, f"{address.host} does not resolve: {_describe(error)}") from None
+    if check is not None:
+        found = check(found)
+    return await (_end(_begin(found[0])) if len(found) == 1 else _connect_first(found))
 
 
-async def _connect(found: Found) -> socket.socket:
+def _begin(found: Found) -> socket.socket:
     sock = socket.socket(found[0], socket.SOCK_STREAM)
     try:
         prepare(sock)
-        await asyncio.get_running_loop().sock_connect(sock, found[4])
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(found[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Whether there is a peer already."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+async def _end(sock: socket.socket) -> socket.socket:
+    """Wait until what was begun has succeeded, or failed."""
+    try:
+        await wait_ready(asyncio.get_running_loop(), sock, to_write=True)
+        if problem := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(problem, os.strerror(problem))  # noqa: TRY301 -- one place closes it
     except BaseException:
         sock.close()
         raise

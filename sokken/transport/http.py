@@ -13,18 +13,16 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from sokken.protocol.handshake import MAX_HEAD_BYTES
-from sokken.protocol.identity import CONNECTION_ID, REASON, parse_claims
+from sokken.protocol.handshake import MAX_HEAD_BYTES, PROBLEM_TYPE, SERVER, format_problem, refusal_fields
+from sokken.protocol.identity import CONNECTION_ID, parse_claims
 from sokken.protocol.outcomes import Reason, Refusal, problem_document
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel
 from sokken.transport.connections import new_connection_id
 from sokken.transport.listen import Listener
 from sokken.transport.plane import Plane
-from sokken.transport.upgrade import HeadReader
+from sokken.transport.upgrade import HeadReader, Upgrade
 
-_SERVER: Final = "sokken"  # and no version: who attacks need not be told
-_PROBLEM_TYPE: Final = "application/problem+json"
 _PROTOCOL: Final[dict[str, Any]] = {
     "access_log": None,
     # One request a connection, and one limit for its head; the socket has its keep-alive already.
@@ -53,13 +51,22 @@ Stage = Callable[[Channel, str, Next], object]
 
 
 class HttpService:
-    """Serves an application on listening sockets until it is closed; ``stages`` in the order of the bytes."""
+    """Serves an application on listening sockets until it is closed; ``stages`` in the order of the bytes.
+
+    ``upgrade`` sees every well-formed request first, and keeps the connections of those that it takes.
+    """
 
     def __init__(
-        self, plane: Plane, app: web.Application, sockets: list[socket.socket], stages: Sequence[Stage] = ()
+        self,
+        plane: Plane,
+        app: web.Application,
+        sockets: list[socket.socket],
+        stages: Sequence[Stage] = (),
+        upgrade: Upgrade | None = None,
     ) -> None:
         self._plane = plane
         self._stages = stages
+        self._upgrade = upgrade
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_FAREWELL_SECONDS)
         self._sockets = sockets
         self._listener: Listener | None = None
@@ -75,7 +82,7 @@ class HttpService:
         make_protocol = partial(HttpProtocol, server, loop=self._plane.loop, **_PROTOCOL)
 
         def read_head(channel: Channel, peer: str) -> object:
-            return HeadReader(self._plane, channel, peer, make_protocol)
+            return HeadReader(self._plane, channel, peer, make_protocol, self._upgrade)
 
         accept: Next = read_head
         for stage in reversed(self._stages):
@@ -123,12 +130,13 @@ class HttpProtocol(web.RequestHandler):
 
 def answer_refusal(refusal: Refusal, connection_id: str) -> web.Response:
     """A refusal as aiohttp answers it."""
-    headers = {REASON: refusal.reason.value, CONNECTION_ID: connection_id}
-    if refusal.retry_after is not None:
-        headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
-    if refusal.reason is Reason.UNAUTHENTICATED:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 section 11.6.1
+    headers = {**refusal_fields(refusal), CONNECTION_ID: connection_id}
     return _answer_problem(refusal.status, problem_document(refusal), headers)
+
+
+def format_fault(connection_id: str) -> bytes:
+    """The whole answer to a request that failed here, for who answers without aiohttp."""
+    return format_problem(_FAULT, {CONNECTION_ID: connection_id})
 
 
 def _answer_once(handle: Handle) -> Handle:
@@ -147,7 +155,7 @@ def _answer_once(handle: Handle) -> Handle:
 
 def sign(response: web.StreamResponse) -> web.StreamResponse:
     """What every answer says; for a handler that sends its answer's head itself."""
-    response.headers[hdrs.SERVER] = _SERVER
+    response.headers[hdrs.SERVER] = SERVER
     response.headers[hdrs.CONNECTION] = "close"
     response.force_close()
     return response
@@ -187,4 +195,4 @@ def _identify(request: web.BaseRequest) -> str:
 
 def _answer_problem(status: int, document: Mapping[str, str | int], headers: Mapping[str, str]) -> web.Response:
     body = json.dumps(document).encode("ascii")
-    return web.Response(body=body, status=status, headers=headers, content_type=_PROBLEM_TYPE)
+    return web.Response(body=body, status=status, headers=headers, content_type=PROBLEM_TYPE)

@@ -1,8 +1,8 @@
-"""Into HTTP and out of it: the one way in for everything that a server accepts.
+"""Into HTTP: the one way in for everything that a server accepts.
 
-A channel's first bytes are read here, within 16 KiB and 10 s; exactly the head of one request is fed to aiohttp
-through a transport of ours, which answers it, or hands the channel back at an upgrade (``detach``). So aiohttp
-serves HTTP, the sockets stay ours, and TLS or the PROXY protocol fit underneath without a second path.
+A channel's first bytes are read here, within 16 KiB and 10 s. A request for an upgrade goes with its channel to who
+upgrades; the head of any other is fed to aiohttp through a transport of ours, and exactly that. So aiohttp serves
+HTTP, the sockets stay ours, and TLS or the PROXY protocol fit underneath without a second path.
 One request a connection: every answer closes it.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from sokken.protocol.handshake import MAX_HEAD_BYTES, format_refusal, head_end, suspect_head
+from sokken.protocol.handshake import MAX_HEAD_BYTES, Request, format_refusal, head_end, parse_request, suspect_head
 from sokken.protocol.identity import CONNECTION_ID
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.telemetry.logs import get_logger
@@ -27,18 +27,25 @@ _HIGH_WATER: Final = 64 * KIB
 log = get_logger("http")
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
+Take = Callable[[Channel, str, bytes], object]
+"""Takes a connection over: the channel, its peer, and what came behind the head."""
+Upgrade = Callable[[Request], Take | None]
+"""Who takes the connection of a request over; None if it is no request for an upgrade."""
 
 
 class HeadReader:
-    """Reads one request's head from a channel, then passes both on as an ``HttpTransport``."""
+    """Reads one request's head from a channel, then passes both on: to ``upgrade``, else as an ``HttpTransport``."""
 
-    __slots__ = ("_buffer", "_channel", "_factory", "_is_done", "_is_waiting", "_peer", "_plane", "due")
+    __slots__ = ("_buffer", "_channel", "_factory", "_is_done", "_is_waiting", "_peer", "_plane", "_upgrade", "due")
 
-    def __init__(self, plane: Plane, channel: Channel, peer: str, factory: ProtocolFactory) -> None:
+    def __init__(
+        self, plane: Plane, channel: Channel, peer: str, factory: ProtocolFactory, upgrade: Upgrade | None = None
+    ) -> None:
         self._plane = plane
         self._channel = channel
         self._peer = peer
         self._factory = factory
+        self._upgrade = upgrade
         self._buffer = b""
         self.due = 0
         self._is_done = self._is_waiting = False
@@ -86,6 +93,8 @@ class HeadReader:
     def _decide(self, known: int) -> bool:
         """Whether what was read decides what becomes of the connection."""
         end = head_end(self._buffer, known)
+        if 0 <= end <= MAX_HEAD_BYTES and self._upgrade is not None and self._hand_over_upgrade(end, self._upgrade):
+            return True
         if problem := suspect_head(self._buffer, known):
             self._refuse(400, problem)
         elif 0 <= end <= MAX_HEAD_BYTES:
@@ -96,10 +105,19 @@ class HeadReader:
             return False
         return True
 
+    def _hand_over_upgrade(self, end: int, upgrade: Upgrade) -> bool:
+        request = parse_request(self._buffer[:end])
+        take = None if request is None else upgrade(request)
+        if take is None:
+            return False
+        self._release()
+        take(self._channel, self._peer, self._buffer[end:])
+        return True
+
     def _hand_over(self, end: int) -> None:
         self._release()
         protocol = self._factory()
-        transport = HttpTransport(self._plane, self._channel, self._peer, protocol, self._buffer[end:])
+        transport = HttpTransport(self._plane, self._channel, self._peer, protocol)
         protocol.connection_made(transport)
         protocol.data_received(self._buffer[:end])
 
@@ -124,36 +142,22 @@ class HeadReader:
 
 
 class HttpTransport(asyncio.Transport):
-    """What aiohttp sees of a channel: it can answer one request on it, and be asked to give it back."""
+    """What aiohttp sees of a channel: it can answer one request on it."""
 
-    def __init__(self, plane: Plane, channel: Channel, peer: str, protocol: asyncio.Protocol, tail: bytes) -> None:
+    def __init__(self, plane: Plane, channel: Channel, peer: str, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._plane = plane
         self._channel: Channel | None = channel
         self._peer = peer
         self._protocol = protocol
-        self._tail = tail
         self._pending = b""
         self._is_paused = False
         self.due = 0
-        self.on_lost: Callable[[], object] | None = None
-        """Called when the client has reset the connection, for who works for it meanwhile."""
         plane.resets.add(channel, self._on_error)
 
     def __repr__(self) -> str:
         state = "closed" if self._channel is None else "open"
         return f"<HttpTransport {self._peer} {state} pending={len(self._pending)}>"
-
-    def detach(self) -> tuple[Channel, bytes]:
-        """Give back the channel, and what came on it behind the head; aiohttp sees the connection end.
-
-        Raises ConnectionResetError if the client has gone meanwhile.
-        """
-        if self._channel is None:
-            raise ConnectionResetError("the client has gone")
-        channel = self._release(self._channel)
-        self._plane.loop.call_soon(self._protocol.connection_lost, None)
-        return channel, self._tail
 
     # asyncio.Transport: what aiohttp uses of it
 
@@ -243,8 +247,6 @@ class HttpTransport(asyncio.Transport):
             return
         self._release(self._channel).close()
         self._plane.loop.call_soon(self._protocol.connection_lost, error)
-        if self.on_lost is not None:
-            self.on_lost()
 
     def _release(self, channel: Channel) -> Channel:
         self._plane.wheel.forget(self)
