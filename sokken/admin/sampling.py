@@ -24,14 +24,17 @@ AT_ONCE: Final = 200
 
 @dataclass(slots=True, eq=False)
 class Sample:
-    """One connection at one moment: bytes so far, and bytes a second since the last look (None: the first look)."""
+    """One connection at the last look: bytes so far, and bytes a second since the look before (None: the first).
+
+    The next look changes it in place: ten thousand new objects a second would keep the garbage collector busy.
+    """
 
     connection: Connection
     at: float
-    bytes_up: int
-    bytes_down: int
-    rate_up: float | None
-    rate_down: float | None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    rate_up: float | None = None
+    rate_down: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -106,14 +109,18 @@ class Sampler:
             sweep.connecting += 1
         elif connection.half_closed is not None:
             sweep.half_closed += 1
-        rate_up = rate_down = None
-        if (last := known.get(connection)) is not None:
-            elapsed = at - last.at
-            rate_up, rate_down = (up - last.bytes_up) / elapsed, (down - last.bytes_down) / elapsed
-        elif before is not None:  # it is new, and all that it carried came since
-            elapsed = at - before.at
-            rate_up, rate_down = up / elapsed, down / elapsed
-        sweep.samples.append(Sample(connection, at, up, down, rate_up, rate_down))
+        sample = known.get(connection)
+        if sample is None:
+            # What is new since the last look has carried everything since.
+            sample = Sample(connection, at if before is None else before.at)
+            has_rate = before is not None
+        else:
+            has_rate = True
+        if has_rate:
+            elapsed = at - sample.at
+            sample.rate_up, sample.rate_down = (up - sample.bytes_up) / elapsed, (down - sample.bytes_down) / elapsed
+        sample.at, sample.bytes_up, sample.bytes_down = at, up, down
+        sweep.samples.append(sample)
 
     def _remember(self) -> None:
         """Keep the last look only as long as it is good for something: it holds connections that have ended."""
