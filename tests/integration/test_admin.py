@@ -80,9 +80,11 @@ def test_who_is_connected_to_what_is_told_at_both_ends(loop):
 
 
 def test_half_closed_is_seen_from_both_ends():
+    over = threading.Event()
+
     def linger(sock):
         receive_all(sock)
-        sock.recv(1)
+        over.wait(20)
 
     with target(linger) as where, open_pair(where) as (_, near, admin), connect(near.entry) as app:
         app.sendall(b"last words")
@@ -90,6 +92,7 @@ def test_half_closed_is_seen_from_both_ends():
         for place in (admin, near.api):
             eventually(lambda place=place: [row["half_closed"] for row in rows_of(place)] == ["up"])
             assert read(place, "/statusz")["connections"]["half_closed"] == 1
+        over.set()
 
 
 def test_rates_are_there_at_the_second_look():
