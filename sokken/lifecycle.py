@@ -72,6 +72,7 @@ async def drain(settings: DrainSettings, connections: Connections, close_door: C
     await asyncio.sleep(settings.endpoint_delay_seconds)
     log.info("draining", connections=len(connections), seconds=settings.drain_timeout_seconds)
     close_door()
+    connections.drain_ends_at = time.monotonic() + settings.drain_timeout_seconds
     connections.go_away()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.drain_timeout_seconds):

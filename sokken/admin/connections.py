@@ -127,7 +127,7 @@ def describe(sample: Sample, now: float) -> dict[str, object]:
         "bytes_down": sample.bytes_down,
         "rate_up": None if sample.rate_up is None else round(sample.rate_up, 1),
         "rate_down": None if sample.rate_down is None else round(sample.rate_down, 1),
-        "trace_id": getattr(connection, "trace_id", None),
+        "trace_id": connection.trail.ids.get("trace_id"),
     }
 
 

@@ -44,6 +44,11 @@ class Door:
     sockets: list[socket.socket]
 
     @property
+    def is_configured(self) -> bool:
+        """Whether anybody has said that this program is to be looked at; only then is anything counted for it."""
+        return bool(self.sockets) or self.token is not None
+
+    @property
     def files(self) -> list[WatchedFile[str]]:
         """What is followed."""
         return [] if self.token is None else [self.token]

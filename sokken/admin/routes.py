@@ -5,8 +5,6 @@ API_ADDR if that is out of strangers' reach. A server's API_ADDR is everybody's,
 """
 
 import json
-from collections.abc import Callable
-from functools import partial
 from importlib.resources import files
 from typing import Final
 
@@ -21,9 +19,7 @@ from sokken.admin.sampling import Sampler
 from sokken.admin.status import Program, describe_program
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.telemetry.logs import get_logger
-
-Render = Callable[[], tuple[bytes, str]]
-"""Gives the metrics as Prometheus reads them, and their content type."""
+from sokken.telemetry.metrics import Metrics
 
 _PAGE: Final = {
     "/": ("index.html", "text/html"),
@@ -31,6 +27,7 @@ _PAGE: Final = {
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_NO_METRICS: Final = "nothing is counted: set SOKKEN_ADMIN_ADDR or SOKKEN_ADMIN_TOKEN_FILE, and no other exporter"
 
 log = get_logger("admin")
 
@@ -38,10 +35,10 @@ log = get_logger("admin")
 class Admin:
     """Everything that is behind the admin routes of one program."""
 
-    def __init__(self, door: Door, program: Program, render_metrics: Render | None = None) -> None:
+    def __init__(self, door: Door, program: Program, metrics: Metrics | None = None) -> None:
         self._access = Access(door)
         self._program = program
-        self._render_metrics = render_metrics
+        self._metrics = metrics
         self._sampler = Sampler(program.connections)
         self._lister = Lister(self._sampler)
         self._events = Events()
@@ -60,8 +57,7 @@ class Admin:
         app.router.add_get("/statusz", self._statusz)
         app.router.add_get("/connections", self._connections)
         app.router.add_get("/events", self._watch, allow_head=False)
-        if self._render_metrics is not None:
-            app.router.add_get("/metrics", partial(_metrics, self._render_metrics))
+        app.router.add_get("/metrics", self._render)
         app.router.add_post("/connections/{id}/abort", self._abort)
         return app
 
@@ -90,6 +86,11 @@ class Admin:
 
         return await self._events.stream(request, look)
 
+    async def _render(self, _: web.Request) -> web.Response:
+        if self._metrics is None:
+            raise Refusal(Reason.NOT_FOUND, _NO_METRICS)
+        return web.Response(body=await self._metrics.render(), headers={hdrs.CONTENT_TYPE: self._metrics.content_type})
+
     async def _abort(self, request: web.Request) -> web.Response:
         """A client chooses its connections' ids, so that there may be two of one id: it aborts both."""
         connection_id = request.match_info["id"]
@@ -104,8 +105,3 @@ class Admin:
 
 def _answer(document: object) -> web.Response:
     return web.Response(body=json.dumps(document).encode() + b"\n", content_type="application/json")
-
-
-async def _metrics(render: Render, _: web.Request) -> web.Response:
-    body, content_type = render()
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

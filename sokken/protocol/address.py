@@ -7,6 +7,7 @@ host name become the same value, because a target is allowed by comparing values
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NoReturn
 from urllib.parse import quote, unquote
@@ -117,6 +118,7 @@ def parse_listen_address(text: str) -> Address:
     )
 
 
+@lru_cache(maxsize=1024)
 def parse_target(text: str) -> Address:
     """Parse ``HOST:PORT``, port 1 to 65535; raises AddressError."""
     if "://" in text:

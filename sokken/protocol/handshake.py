@@ -10,6 +10,7 @@ import re
 from binascii import b2a_base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
@@ -181,12 +182,19 @@ def parse_request(head: bytes) -> Request | None:
     values: dict[str, list[str]] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not _is_token(name):
+        key = _field_key(name) if colon else None
+        if key is None:
             return None
-        values.setdefault(name.lower(), []).append(value.strip(" \t"))
+        values.setdefault(key, []).append(value.strip(" \t"))
     if len(values.get("host", ())) != 1:  # RFC 9112 section 3.2
         return None
     return Request(start[1], start[2], (1, int(start[3])), Fields(values))
+
+
+@lru_cache(maxsize=512)
+def _field_key(name: str) -> str | None:
+    """The name in lower case; None for what is no name. Cached: clients use the same few."""
+    return name.lower() if _is_token(name) else None
 
 
 def find_target(request_target: str, prefix: str) -> str | None:

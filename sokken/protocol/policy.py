@@ -223,11 +223,13 @@ class Policy:
         self.rules = tuple(rules)
         # Most of a thousand rules are about others: who comes again is not compared with them again.
         self._covering = lru_cache(maxsize=1024)(self._find_covering)
+        self.judge = lru_cache(maxsize=1024)(self._judge)
+        """``judge(identity, target, address=None)``: see ``_judge``. Most connections are like many before them."""
 
     def __repr__(self) -> str:
         return f"<Policy of {len(self.rules)} rules>"
 
-    def judge(self, identity: str, target: Address, address: IpAddress | None = None) -> Verdict:
+    def _judge(self, identity: str, target: Address, address: IpAddress | None = None) -> Verdict:
         """Judge a target, and the address that it leads to (``read_address``).
 
         Without an address, a name is judged as far as that goes: denied is what no address could make good.

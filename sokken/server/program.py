@@ -24,11 +24,13 @@ from sokken.server.policy_file import open_policy
 from sokken.server.request import TunnelRequest
 from sokken.server.revocation import Revocation
 from sokken.server.tunnel import Tunnels
-from sokken.settings import ServerSettings, UnknownSetting
+from sokken.settings import OpenTelemetry, ServerSettings, UnknownSetting, read_opentelemetry
 from sokken.settings.catalogue import shown_settings
 from sokken.telemetry import logs
+from sokken.telemetry.open import open_telemetry
 from sokken.transport.connections import Connections
 from sokken.transport.files import Watched, WatchedFile, watch
+from sokken.transport.gauges import watch_connections, watch_files
 from sokken.transport.http import HttpService, Stage
 from sokken.transport.listen import bind, bound_address, is_loopback
 from sokken.transport.plane import Plane
@@ -41,7 +43,8 @@ log = logs.get_logger("server")
 
 def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
     """Serve until a signal; returns the exit code. Raises ConfigurationError before anything is served."""
-    logs.configure(settings, "server", __version__)
+    asked = read_opentelemetry()
+    logs.configure(settings, "server", __version__, asked.service_name)
     logs.install_exception_hooks()
     raise_descriptor_limit()
     for unknown in warnings:
@@ -62,7 +65,7 @@ def run(settings: ServerSettings, warnings: Sequence[UnknownSetting]) -> int:
             "authentication_disabled",
             detail="whoever reaches this address may have a tunnel; SOKKEN_TOKENS_FILE is one way to change that",
         )
-    return run_loop(lambda: _serve(settings, trust, sockets, door), settings.event_loop)
+    return run_loop(lambda: _serve(settings, asked, trust, sockets, door), settings.event_loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,9 @@ class Trust:
 
     @property
     def files(self) -> list[WatchedFile[Any]]:
-        """All that it is made of."""
-        files = [*self.authentication.files, *(self.tls.files if self.tls else ())]
-        return [*files, self.policy] if isinstance(self.policy, WatchedFile) else files
+        """All that was read of files."""
+        found = [*self.authentication.files, *(self.tls.files if self.tls else ()), self.policy]
+        return [file for file in found if isinstance(file, WatchedFile)]
 
 
 def open_trust(settings: ServerSettings) -> Trust:
@@ -86,11 +89,17 @@ def open_trust(settings: ServerSettings) -> Trust:
     return Trust(open_tls(settings), open_authentication(settings), policy)
 
 
-async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.socket], door: Door) -> int:
+async def _serve(
+    settings: ServerSettings, asked: OpenTelemetry, trust: Trust, sockets: list[socket.socket], door: Door
+) -> int:
     loop = asyncio.get_running_loop()
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
+    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=door.is_configured)
+    if telemetry.metrics is not None:
+        watch_connections(telemetry.metrics, connections, plane)
+        watch_files(telemetry.metrics, [*trust.files, *door.files])
     authentication, policy = trust.authentication, trust.policy
     admission = Admission(policy, connections, settings.handshake_rate_per_address)
     watched: list[Watched] = list(authentication.files)
@@ -112,13 +121,13 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
         files=[*trust.files, *door.files],
     )
     async with asyncio.TaskGroup() as tasks:
-        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks)
+        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks, telemetry.trails)
         app = web.Application()
         add_health_routes(app, connections, not_ready)
         stages = _stages(plane, settings, trust.tls)
         services = [serve_tunnels(plane, app, sockets, tunnels, settings.base_path, stages)]
         if door.sockets:
-            services.append(HttpService(plane, Admin(door, program).app(), door.sockets))
+            services.append(HttpService(plane, Admin(door, program, telemetry.metrics).app(), door.sockets))
         for service in services:
             await service.start()
         freeze_startup()
@@ -131,6 +140,7 @@ async def _serve(settings: ServerSettings, trust: Trust, sockets: list[socket.so
             await service.close()
         for task in watching:
             task.cancel()
+    await telemetry.close()
     plane.close()
     return 0
 

@@ -30,6 +30,7 @@ from sokken.server.authentication import Authentication
 from sokken.server.origin import Origin, find_origin
 from sokken.server.request import TunnelRequest
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAILS, Trail, Trails
 from sokken.transport.channel import Channel
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
@@ -82,8 +83,10 @@ class Tunnels:
         admission: Admission,
         connections: Connections,
         tasks: asyncio.TaskGroup,
+        trails: Trails = NO_TRAILS,
     ) -> None:
         self._plane = plane
+        self._trails = trails
         self._settings = settings
         self._authentication = authentication
         self._admission = admission
@@ -132,31 +135,42 @@ class Tunnels:
             **_describe(origin),
             "target": request.asked,
         }
+        trail = self._trails.of_request(request.headers, origin.peer, claims, connection_id)
         try:
-            await self._open(request, tail, claims, origin, story)
+            await self._open(request, tail, claims, origin, story, trail)
         except Refusal as refusal:
+            trail.fail(refusal.reason, refusal.status)
             story |= {"cause": refusal.cause} if refusal.cause else {}
             self._connections.fail(refusal.reason)
-            log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
-            headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True)}
+            log.warning("connection_refused", **story, **trail.ids, reason=refusal.reason, detail=refusal.detail)
+            headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True), **trail.headers}
             Leave(self._plane, request.channel, format_refusal(refusal, headers))
         except ConnectionResetError:
-            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
+            trail.fail(Outcome.PEER_RESET)
+            log.info("connection_abandoned", **story, **trail.ids, outcome=Outcome.PEER_RESET)
             request.channel.close()
         except asyncio.CancelledError:
             request.channel.close()
             raise
         except Exception:
-            log.exception("request_failed", **story)
+            trail.fail(Outcome.INTERNAL_ERROR)
+            log.exception("request_failed", **story, **trail.ids)
             Leave(self._plane, request.channel, format_fault(connection_id))
 
     async def _open(
-        self, request: TunnelRequest, tail: bytes, claims: Claims, origin: Origin, story: dict[str, object]
+        self,
+        request: TunnelRequest,
+        tail: bytes,
+        claims: Claims,
+        origin: Origin,
+        story: dict[str, object],
+        trail: Trail,
     ) -> None:
         self._admission.greet(origin.peer)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
+        trail.identify(identity)
         admitted = self._admission.decide(request.asked, identity)
         connection_id = str(story["connection_id"])
         connection = Connection(
@@ -167,6 +181,7 @@ class Tunnels:
             admitted.target,
             _labels(identity, claims.tunnel, claims.version, origin.via, origin.forwarded_for),
             identity=identity,
+            trail=trail,
         )
         self._connections.admit(connection)
         try:
@@ -175,13 +190,17 @@ class Tunnels:
             self._connections.release(connection)
             raise
         self._connections.open(connection, relay)
-        relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
+        headers = {CONNECTION_ID: connection_id, **trail.headers}
+        relay.start(tail, format_switching_protocols(key, subprotocol, headers))
         if self._connections.is_draining:
             relay.go_away()
+        self._connections.tell(connection)
 
     async def _connect(self, channel: Channel, admitted: Admitted, connection: Connection, subprotocol: str) -> Relay:
+        connection.trail.dial(admitted.target)
         local = await self._dial(channel, admitted, connection)
         try:
+            connection.trail.reach(local)
             connection.dialled = self._admission.confirm(admitted, local)
             if admitted.limits.proxy_protocol:
                 _announce(local, connection, channel)

@@ -6,11 +6,13 @@ The command line loads them; the programs get a frozen value and never ask again
 from sokken.settings.environment import UnknownSetting
 from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
 from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
+from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
     "ClientSettings",
     "InvalidSettings",
     "Loaded",
+    "OpenTelemetry",
     "Problem",
     "ProgramSettings",
     "ServerSettings",
@@ -18,4 +20,5 @@ __all__ = [
     "TopSettings",
     "UnknownSetting",
     "load",
+    "read_opentelemetry",
 ]

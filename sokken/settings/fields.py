@@ -42,6 +42,8 @@ _SEPARATORS = re.compile(r"[,\s]+")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # RFC 6454 section 6.2; browsers write it in lower case.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+# A token of RFC 9110 section 5.6.2.
+_BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _JWKS_URL = re.compile(r"(https://[A-Za-z0-9.:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[!$-~]*)?")
 
 
@@ -117,6 +119,12 @@ def _parse_claim(text: str) -> str:
     if not is_claim(text):
         problem = "a name is 1 to 128 of A-Z a-z 0-9 . _ : / @ -"
         raise ValueError(f"{text!r}: {problem}, for example {CLAIM_EXAMPLE}")
+    return text
+
+
+def _parse_baggage_key(text: str) -> str:
+    if not _BAGGAGE_KEY.fullmatch(text):
+        raise ValueError(f"{text!r}: this is no name of a baggage entry, for example team")
     return text
 
 
@@ -205,6 +213,7 @@ Networks = Annotated[
     PlainValidator(_listed(_parse_network)),
     Mark(unit="list", example=NETWORK_EXAMPLE),
 ]
+BaggageKeys = Annotated[tuple[str, ...], PlainValidator(_listed(_parse_baggage_key)), Mark(unit="list", example="team")]
 Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
 OptionalClaim = Annotated[
     str | None,

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sokken.protocol.address import LISTEN_EXAMPLE, Address
 from sokken.protocol.proxy import NO_PROXY_EXAMPLE
 from sokken.settings.fields import (
+    BaggageKeys,
     BasePath,
     Claim,
     Connections,
@@ -111,6 +112,13 @@ class ProgramSettings(Variables):
     log_pretty: Switch = Field(
         default=False, description="Log to the console in colour, not JSON; overrides the log file"
     )
+    log_peer: Annotated[Literal["full", "network"], Mark(unit="name")] = Field(
+        default="full", description="Peers' addresses in the log: full, or only their network (/24, IPv6 /56)"
+    )
+    trace_session: Annotated[Literal["link", "child", "off"], Mark(unit="name")] = Field(
+        default="link",
+        description="A connection's span from opening to end: a trace of its own with a link, a child, or off",
+    )
     half_closed_timeout_seconds: Seconds = Field(
         default=3600, description="A half-closed connection is aborted when nothing moves for this long"
     )
@@ -202,6 +210,15 @@ class ServerSettings(ProgramSettings):
     )
     reload_interval_seconds: Seconds = Field(
         default=10, description="How often certificates, tokens, keys and policy are looked at for changes"
+    )
+
+    trace_trust_parent: Annotated[Literal["authenticated", "always", "never"], Mark(unit="name")] = Field(
+        default="authenticated",
+        description="Whose traces the server continues; from others it begins its own, with a link",
+    )
+    trace_client_address: Switch = Field(default=False, description="Put clients' addresses into spans")
+    baggage_keys: BaggageKeys = Field(
+        default=(), description="Names of the W3C baggage entries that become attributes of spans"
     )
 
     @field_validator("proxy_protocol")

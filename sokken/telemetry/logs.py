@@ -21,11 +21,12 @@ from sokken.telemetry.console import format_console, wants_colour
 from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
-from sokken.telemetry.log_values import describe_exception, make_plain
+from sokken.telemetry.log_values import describe_exception, make_plain, mask_address
 
 __all__ = ["configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
 
-HEAD = ("timestamp", "level", "event", "logger", "role", "version")
+HEAD = ("timestamp", "level", "event", "logger", "role", "version", "service")
+_PEERS = frozenset({"peer", "forwarded_for"})
 
 
 class LogSettings(Protocol):
@@ -38,6 +39,10 @@ class LogSettings(Protocol):
     @property
     def log_pretty(self) -> bool:
         """Write for a person at a terminal; overrides the file."""
+
+    @property
+    def log_peer(self) -> str:
+        """``full``, or ``network``: peers' addresses are cut to their network."""
 
     @property
     def log_file(self) -> Path | None:
@@ -102,15 +107,18 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, _loggers.setdefault(name, Logger(name)))
 
 
-def configure(settings: LogSettings, role: str, version: str) -> None:
+def configure(settings: LogSettings, role: str, version: str, service: str = "") -> None:
     """Send all logs of this process where the settings say; role is ``server`` or ``client``.
+
+    ``service`` is what others call it (OTEL_SERVICE_NAME), on every line if it is given.
 
     Raises ConfigurationError when the log file cannot be opened.
     """
     _occupy_standard_streams()
     former, _process.sink = _process.sink, _open_sink(settings)
     former.close()
-    _process.role, _process.version = role, version
+    _process.identity = {"role": role, "version": version, **({"service": service} if service else {})}
+    _process.masks_peers = settings.log_peer == "network"
     _process.render = _choose_format(settings)
     level = logging.DEBUG if settings.log_debug else logging.INFO
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
@@ -169,14 +177,20 @@ def _make_plain(_output: Output, _level: str, line: Line) -> Line:
     return cast(Line, make_plain(line))
 
 
+def _mask_peers(_output: Output, _level: str, line: Line) -> Line:
+    if _process.masks_peers:
+        for name in _PEERS & line.keys():
+            line[name] = ", ".join(map(mask_address, str(line[name]).split(",")))
+    return line
+
+
 def _put_head(output: Output, level: str, line: Line) -> Line:
     head = {
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": level,
         "event": line.pop("event", ""),
         "logger": output.name,
-        "role": _process.role,
-        "version": _process.version,
+        **_process.identity,
     }
     if not line.keys().isdisjoint(HEAD):  # such as a peer's version: the head is ours, the field has its value
         line = {f"field_{name}" if name in HEAD else name: value for name, value in line.items()}
@@ -187,8 +201,8 @@ def _encode(_output: Output, _level: str, line: Line) -> bytes:
     return _process.render(line).encode(errors="backslashreplace")
 
 
-# What is to be on every line (the ids of the current trace) is added before _make_plain.
-_CHAIN: list[Any] = [_describe_exc_info, _make_plain, _put_head, _encode]
+# The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.
+_CHAIN: list[Any] = [_describe_exc_info, _make_plain, _mask_peers, _put_head, _encode]
 
 # Pure ASCII: no control character, and no broken surrogate, survives unescaped.
 _encode_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
@@ -210,7 +224,8 @@ class _Process:
     """What configure() decided; JSON on standard error until then, so that no early line is lost."""
 
     def __init__(self) -> None:
-        self.role = self.version = ""
+        self.identity = {"role": "", "version": ""}
+        self.masks_peers = False
         self.sink: Sink = StandardErrorSink(_format_line)
         self.render: Callable[[Mapping[str, Any]], str] = _format_json
 

@@ -42,8 +42,10 @@ def prepare(sock: socket.socket) -> None:
 
 def close_cleanly(sock: socket.socket) -> None:
     """Close after an end that both sides agreed on: what is still in the kernel is delivered."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 -- suppress() costs more than the call
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+    except OSError:  # it is closed all the same
+        pass
     sock.close()
 
 

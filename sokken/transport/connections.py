@@ -9,13 +9,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
 from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
 from sokken.protocol.outcomes import Outcome
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAIL, Trail
 from sokken.transport.relay import Relay
 
 T = TypeVar("T")
@@ -50,8 +51,12 @@ class Connection:
     admitted_at: float = field(default_factory=time.monotonic)
     opened_at: float | None = None
     relay: Relay | None = None
+    is_told: bool = False
+    """The log has been told that its tunnel is up."""
     dialled: str | None = None
     """The target's address, if it is to be judged again."""
+    trail: Trail = NO_TRAIL
+    """What it leaves in traces and metrics."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
     is_killed: bool = False
@@ -91,6 +96,10 @@ class Connection:
         """Called by its relay: worth a line; the connection goes on."""
         log.info("peer_draining", **self.describe())
 
+    def direction_ended(self, *, by_peer: bool) -> None:
+        """Called by its relay."""
+        self.trail.half_close("down" if by_peer == self.is_up_outward else "up")
+
     def ended(self) -> None:
         """Called by its relay."""
         self.connections.close(self)
@@ -101,8 +110,9 @@ class Connection:
             "connection_id": self.id,
             "client_id": self.client_id,
             "peer": self.peer,
-            "target": self.target,
+            "target": None if self.target is None else str(self.target),
             **self.labels,
+            **self.trail.ids,
         }
 
 
@@ -113,6 +123,18 @@ class Ended:
     outcomes: Counter[str] = field(default_factory=Counter)
     bytes_up: int = 0
     bytes_down: int = 0
+
+
+@dataclass(slots=True)
+class Load:
+    """How many connections a forward has (all, at a server), and the payload of all that it ever had."""
+
+    active: int = 0
+    pending: int = 0
+    sent: int = 0
+    """Into WebSockets, in bytes."""
+    received: int = 0
+    """Out of them."""
 
 
 class Connections:
@@ -126,7 +148,10 @@ class Connections:
         self.failed: Counter[str] = Counter()
         """How many connections got no tunnel, by the reason."""
         self.is_draining = False
+        self.drain_ends_at: float | None = None
+        """When a drain ends what is left (time.monotonic), once there is one."""
         self._live: set[Connection] = set()
+        self._past: dict[str, Load] = {}
         self._of_identity: Counter[str] = Counter()
         self._of_target: Counter[Address | str | None] = Counter()
         self._empty = asyncio.Event()
@@ -145,6 +170,24 @@ class Connections:
     def is_full(self) -> bool:
         """Whether no further connection may be admitted."""
         return len(self._live) >= self.limit
+
+    def loads(self) -> dict[str, Load]:
+        """What each forward carries and has carried (``""`` stands for all of a server's connections).
+
+        Looks at every live connection: for who asks now and then.
+        """
+        loads = {name: replace(load) for name, load in self._past.items()} or {"": Load()}
+        for connection in self._live:
+            name = connection.labels.get("forward", "")
+            load = loads.get(name) or loads.setdefault(name, Load())
+            relay = connection.relay
+            if relay is None:
+                load.pending += 1
+            else:
+                load.active += 1
+                load.sent += relay.bytes_out
+                load.received += relay.bytes_in
+        return loads
 
     def of_identity(self, name: str) -> int:
         """How many a verified identity has."""
@@ -175,28 +218,40 @@ class Connections:
         self.failed[str(reason)] += 1
 
     def open(self, connection: Connection, relay: Relay) -> None:
-        """Its tunnel is up."""
+        """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
         self.opened += 1
-        log.info("connection_opened", **connection.describe())
+
+    def tell(self, connection: Connection) -> None:
+        """The line that says that its tunnel is up."""
+        if not connection.is_told:
+            connection.is_told = True
+            connection.trail.open()
+            log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
         """Its tunnel has ended: the one line that says everything about it."""
         relay, now = connection.relay, time.monotonic()
         if relay is None:
             return
+        self.tell(connection)
         session = relay.session
         self.ended.outcomes[str(session.outcome)] += 1
         self.ended.bytes_up += connection.bytes_up
         self.ended.bytes_down += connection.bytes_down
+        past = self._past.setdefault(connection.labels.get("forward", ""), Load())
+        past.sent += relay.bytes_out
+        past.received += relay.bytes_in
+        seconds = now - (connection.opened_at or now)
+        connection.trail.close(session.outcome or "", connection.bytes_up, connection.bytes_down, seconds)
         detail = {"detail": session.detail} if session.detail else {}
         log.info(
             "connection_closed",
             **connection.describe(),
             bytes_up=connection.bytes_up,
             bytes_down=connection.bytes_down,
-            duration_s=round(now - (connection.opened_at or now), 6),
+            duration_s=round(seconds, 6),
             outcome=session.outcome,
             close_code=session.close_code,
             **detail,

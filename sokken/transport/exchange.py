@@ -6,6 +6,7 @@ socket (docs/architecture.md).
 
 import asyncio
 import contextlib
+import socket
 from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
@@ -70,6 +71,8 @@ async def _send(plane: Plane, channel: Channel, data: bytes) -> None:
 
 
 async def _receive(plane: Plane, channel: Channel, size: int) -> bytes:
+    if type(channel) is socket.socket:  # an answer takes time; TLS may hold bytes that raise no event
+        await wait_ready(plane.loop, channel)
     while True:
         try:
             count = channel.recv_into(plane.inbound_view[:size])

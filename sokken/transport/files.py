@@ -54,6 +54,8 @@ class WatchedFile(Generic[T]):
         self.changed_at = time.monotonic()
         """When it was last found to be another."""
         self._good: tuple[T] | None = None
+        self.read_at: float | None = None
+        """When the content in force was read, Unix time."""
         self.problem = ""
         """Why the file as it is now cannot be used."""
         if not self._read():
@@ -80,6 +82,11 @@ class WatchedFile(Generic[T]):
         if not self.problem:
             return "loaded"
         return "unavailable" if self._good is None else "kept_last_good"
+
+    @property
+    def kind(self) -> str:
+        """Which of the files it is, in a word: ``tokens`` of SOKKEN_TOKENS_FILE."""
+        return self._what.removeprefix("SOKKEN_").removesuffix("_FILE").lower()
 
     @property
     def value(self) -> T:
@@ -111,7 +118,7 @@ class WatchedFile(Generic[T]):
             self._good = (self._parse(*contents),)
         except (OSError, ValueError) as error:
             return self._keep(error, seen)
-        self._seen, self.problem = seen, ""
+        self._seen, self.problem, self.read_at = seen, "", time.time()
         return True
 
     def _keep(self, error: OSError | ValueError, seen: object) -> bool:

@@ -8,6 +8,7 @@ ends is decided in protocol/session.py alone; this module carries it out.
 
 import math
 import socket
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -28,8 +29,8 @@ from sokken.protocol.frames import (
 )
 from sokken.protocol.liveness import SILENCE_SECONDS, Liveness, Pulse, Sight
 from sokken.protocol.outcomes import Outcome
-from sokken.protocol.session import EOF, GOAWAY, Abort, Action, Notify, SendClose, Session, Step
-from sokken.transport.channel import Channel, close_cleanly
+from sokken.protocol.session import EOF, GOAWAY, Action, Notify, SendClose, Session, Step
+from sokken.transport.channel import Channel
 from sokken.transport.leave import Leave
 from sokken.transport.plane import INTERACTIVE_BYTES, INTERACTIVE_TURNS, PAYLOAD_AT, Plane
 from sokken.transport.side import Side
@@ -46,6 +47,9 @@ class Owner(Protocol):
 
     def peer_drains(self) -> None:
         """The peer has said `goaway`."""
+
+    def direction_ended(self, *, by_peer: bool) -> None:
+        """One direction has ended: the peer's, or the local side's."""
 
     def ended(self) -> None:
         """Both sockets are closed."""
@@ -73,6 +77,7 @@ class Relay:
         "_open",
         "_owner",
         "_peer",
+        "_pinged_at",
         "_plane",
         "_pong",
         "_sent_at",
@@ -105,6 +110,7 @@ class Relay:
         self._local_eof = False
         self._is_finishing = False
         self._pong: bytes | None = None
+        self._pinged_at: float | None = None  # the last ping without an answer, if round trips are of interest
         self._has_spoken = False
         self._sent_at = self._heard_at = self._moved_at = plane.wheel.refresh()
         self._moved = 0
@@ -144,6 +150,8 @@ class Relay:
             self._plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
             self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
         self._steer()
+        if self._plane.masks:
+            self._reader()()  # an application has waited for the tunnel: what it has to say is often here already
 
     # What the program decides
 
@@ -219,6 +227,7 @@ class Relay:
             return 0
         if not count:
             self._local_eof = True
+            self._tell_end(by_peer=False)
             self._perform(self.session.local_eof())
             self._direction_ended()
             return 0
@@ -304,6 +313,8 @@ class Relay:
                 self._answer_ping(payload)
             case Notice(text):
                 was_draining = self.session.peer_draining
+                if text == EOF and self.session.accepts_bytes:
+                    self._tell_end(by_peer=True)
                 self._perform(self.session.notice(text))
                 if text == EOF:
                     self._direction_ended()
@@ -313,7 +324,9 @@ class Relay:
                 self._perform(self.session.close_received(event))
             case Violation(code, detail):
                 self._perform(self.session.violation(code, detail))
-            case Pong() | Span():
+            case Pong():
+                self._note_pong()
+            case Span():
                 pass
 
     def _deliver(self, pieces: list[memoryview]) -> None:
@@ -359,6 +372,11 @@ class Relay:
         self._pong = None
         self._send_peer(encode_frame(Opcode.PONG, payload, self._key()))
 
+    def _note_pong(self) -> None:
+        pinged_at, self._pinged_at = self._pinged_at, None
+        if pinged_at is not None and self._plane.on_pong is not None:
+            self._plane.on_pong(time.monotonic() - pinged_at)
+
     def _key(self) -> bytes | None:
         return self._plane.keys() if self._plane.masks else None
 
@@ -367,25 +385,22 @@ class Relay:
     def _perform(self, actions: list[Action]) -> None:
         frames = b""  # several go out together: an `eof` is often followed by the Close
         for action in actions:
-            match action:
-                case Notify(text):
-                    frames += encode_frame(Opcode.TEXT, text.encode(), self._key())
-                case SendClose(code, reason):
-                    frames += encode_close(code, reason, self._key())
-                case Step.CLOSE_LOCAL:
-                    self._close_local()
-                case Abort(outcome):
-                    self._abort_peer(outcome)
-                case Step():
-                    if frames:
-                        self._send_peer(frames)
-                        frames = b""
-                    _STEPS[action](self)
+            if isinstance(action, Step):
+                if frames and action is not Step.CLOSE_LOCAL:
+                    self._send_peer(frames)
+                    frames = b""
+                _STEPS[action](self)
+            elif isinstance(action, SendClose):
+                frames += encode_close(action.code, action.reason, self._key())
+            elif isinstance(action, Notify):
+                frames += encode_frame(Opcode.TEXT, action.text.encode(), self._key())
+            else:
+                self._abort_peer(action.outcome)
         if frames:
             self._send_peer(frames)
         self._steer()
-        if actions and not self.session.may_send:
-            self._plan(self._plane.wheel.now)
+        if actions and not self.session.may_send and self._peer.is_open:
+            self._wake_by(self._close_deadline())
 
     def _finish_local(self) -> None:
         self._is_finishing = self._local.is_holding
@@ -403,7 +418,7 @@ class Relay:
         if not self._local.is_open:
             return
         if self._local_eof:
-            close_cleanly(self._local.detach())
+            self._local.close(clean=True)
             self._settle()
         else:
             # `sokken` ended it from the other side: what the local side still writes has no reader.
@@ -425,7 +440,7 @@ class Relay:
             return
         held = self._peer.held
         if self.session.has_parted and not held:
-            close_cleanly(self._peer.detach())
+            self._peer.close(clean=True)
             self._settle()
         else:
             Leave(self._plane, self._peer.detach(), held, self._settle)
@@ -436,7 +451,7 @@ class Relay:
     def _drop(self, side: Side) -> None:
         """Close it with a reset: that is how its socket was prepared."""
         if side.is_open:
-            side.detach().close()
+            side.close(clean=False)
             self._settle()
 
     def _settle(self) -> None:
@@ -538,6 +553,8 @@ class Relay:
             return
         pulse = self._liveness.look(now, self._sight())
         if pulse is Pulse.PING:
+            if self._plane.on_pong is not None:
+                self._pinged_at = time.monotonic()
             self._send_peer(encode_frame(Opcode.PING, b"", self._key()))
             self._sent_at = now
         elif pulse is Pulse.DEAD:
@@ -566,15 +583,22 @@ class Relay:
             has_spoken=self._has_spoken,
         )
 
+    def _tell_end(self, *, by_peer: bool) -> None:
+        if self._owner is not None:
+            self._owner.direction_ended(by_peer=by_peer)
+
     def _direction_ended(self) -> None:
         if self.session.is_half_closed:
             self._moved_at = self._plane.wheel.now
-            self._plan(self._moved_at)
+            self._wake_by(self._moved_at + self._half_closed_seconds)
+
+    def _wake_by(self, at: float) -> None:
+        """Something may be due then: be woken no later. Who is woken too early plans anew."""
+        if not 0 < self.due * TICK_SECONDS <= at:
+            self._plane.wheel.wake(self, max(at, self._plane.wheel.now + TICK_SECONDS))
 
     def _plan(self, now: float) -> None:
         """Ask to be woken when something may be due."""
-        if not self._peer.is_open:
-            return
         if not self.session.may_send:
             at = self._close_deadline()
         else:
@@ -586,6 +610,7 @@ class Relay:
 
 _STEPS: Final[dict[Step, Callable[[Relay], None]]] = {
     Step.FINISH_LOCAL: Relay._finish_local,  # noqa: SLF001 -- a table of its own methods
+    Step.CLOSE_LOCAL: Relay._close_local,  # noqa: SLF001
     Step.RESET_LOCAL: Relay._drop_local,  # noqa: SLF001
     Step.LEAVE_PEER: Relay._leave_peer,  # noqa: SLF001
     Step.RESET_PEER: Relay._drop_peer,  # noqa: SLF001

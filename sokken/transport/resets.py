@@ -39,6 +39,10 @@ class ResetWatch:
         if self._callbacks.pop(sock.fileno(), None) is not None:
             self._epoll.unregister(sock.fileno())
 
+    def forget(self, sock: socket.socket) -> None:
+        """The same for a socket that is closed at once: closing takes it out of the set (epoll(7))."""
+        self._callbacks.pop(sock.fileno(), None)
+
     def close(self) -> None:
         """Stop watching."""
         self._loop.remove_reader(self._epoll.fileno())

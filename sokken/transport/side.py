@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable
 from typing import Final
 
-from sokken.transport.channel import Channel, TlsChannel
+from sokken.transport.channel import Channel, TlsChannel, close_cleanly
 from sokken.transport.nested_tls import NestedTlsChannel
 from sokken.transport.plane import Plane
 
@@ -124,12 +124,21 @@ class Side:
 
     def detach(self) -> Channel:
         """Give the socket up; the relay has nothing to do with it any more."""
-        self.drop()
         self._plane.resets.remove(self.channel)
+        self._leave()
+        return self.channel
+
+    def close(self, *, clean: bool) -> None:
+        """Close the socket, with what is still in the kernel delivered, or with a reset."""
+        self._plane.resets.forget(self.channel)
+        self._leave()
+        close_cleanly(self.channel) if clean else self.channel.close()
+
+    def _leave(self) -> None:
+        self.drop()
         if self.is_reading:
             self._plane.loop.remove_reader(self.channel.fileno())
         self.is_reading = self.is_open = False
-        return self.channel
 
     def _wait(self, rest: bytes, on_writable: Callable[[], None]) -> bool:
         self._hold(rest)

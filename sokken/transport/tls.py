@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sokken.transport.channel import Channel, TlsChannel, wait_ready
 from sokken.transport.files import WatchedFile
@@ -46,7 +46,7 @@ class TlsFiles:
         return f"<TlsFiles {self._authorities!r} {self._pair!r}>"
 
     @property
-    def files(self) -> list[WatchedFile[str] | WatchedFile[KeyPair]]:
+    def files(self) -> list[WatchedFile[Any]]:
         """Those that are configured."""
         return [file for file in (self._authorities, self._pair) if file is not None]
 
