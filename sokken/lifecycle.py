@@ -43,6 +43,8 @@ class Signals:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asked = asyncio.Event()
+        self.asked_at: float | None = None
+        """When the process was asked to end (monotonic)."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, logs.reopen)
@@ -61,6 +63,7 @@ class Signals:
             log.warning("forced_exit", signal=signal.Signals(number).name)
             os._exit(1)  # every socket resets on close: nobody takes this for an end
         log.info("leaving", signal=signal.Signals(number).name)
+        self.asked_at = time.monotonic()
         self._asked.set()
 
 

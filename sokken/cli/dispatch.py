@@ -5,13 +5,13 @@ before a server would have finished importing.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sokken import __version__
 from sokken.cli.arguments import load_settings
 from sokken.cli.help import overview, program_help
-from sokken.cli.options import CHECK, POLICY, CommandLine, parse_command_line
+from sokken.cli.options import CHECK, POLICY, TOP, CommandLine, parse_command_line
 from sokken.errors import ConfigurationError, UsageError
 from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, ServerSettings
 from sokken.settings.catalogue import PROGRAMS
@@ -22,10 +22,9 @@ S = TypeVar("S", bound=ProgramSettings)
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says and return the exit code; raises SokkenError."""
-    if argv[:1] == [POLICY]:
-        from sokken.cli.policy import policy
-
-        return policy(argv[1:])
+    command = _find_command(*argv[:1])
+    if command is not None:
+        return command(argv[1:])
     line = parse_command_line(argv)
     if line.wants_version:
         print(f"sokken {__version__}")
@@ -43,6 +42,20 @@ def dispatch(argv: Sequence[str]) -> int:
 
         return check_config(line)
     return _run(line)
+
+
+def _find_command(name: str = "") -> Callable[[Sequence[str]], int] | None:
+    """The command that reads the words behind its name itself; None if it is a program, or nothing."""
+    match name:
+        case "policy":
+            from sokken.cli.policy import policy
+
+            return policy
+        case "top":
+            from sokken.cli.top import top
+
+            return top
+    return None
 
 
 def _run(line: CommandLine) -> int:
@@ -73,6 +86,6 @@ def _unknown_program(line: CommandLine) -> str:
         return line.problems[0].text
     if not line.program:
         return f"{CHECK} is followed by server or client, for example sokken {CHECK} server"
-    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY])
+    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, TOP])
     hint = f"did you mean {near}?" if near else "for example sokken server --help"
     return f"unknown command {line.program!r}, {hint}"

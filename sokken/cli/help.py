@@ -26,6 +26,7 @@ More:
                                  check the settings, and show where each came from
   sokken policy test --identity IDENTITY --target HOST:PORT
                                  which rule decides, and why (sokken policy --help)
+  sokken top URL                 the connections of a running program, live (sokken top --help)
   sokken --version
 
 Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 missing or unworkable settings.

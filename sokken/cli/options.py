@@ -14,6 +14,7 @@ from sokken.settings.environment import suggest
 
 CHECK: Final = "check-config"
 POLICY: Final = "policy"
+TOP: Final = "top"
 _HELP: Final = ("-h", "-help")
 _VERSION: Final = "-version"
 

@@ -6,6 +6,7 @@ must not stop the roll-out that would mend it.
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -31,15 +32,25 @@ class ServerCheck:
         self.url = url
         self.has_passed = False
         self.problem: str | None = "not asked yet"
+        self.outcome: str | None = None
+        """Why the server would not let the client in, in one word."""
+        self.asked_at: float | None = None
+        """When that was found out (monotonic)."""
 
     def __repr__(self) -> str:
         return f"<ServerCheck {self.url} {self.problem or 'passed'}>"
+
+    @property
+    def server(self) -> str:
+        """Its URL."""
+        return str(self.url)
 
     async def run(self) -> None:
         """Ask for ever; only changes are logged."""
         attempt = 0
         while True:
             attempt = 0 if await self._ask() else attempt + 1
+            self.asked_at = time.monotonic()
             uniform = random.random()  # noqa: S311 -- spreads requests, hides nothing
             spread = self._interval * (1 - _SPREAD + 2 * _SPREAD * uniform)
             await asyncio.sleep(spread if self.has_passed else retry_delay(attempt, uniform))
@@ -50,16 +61,16 @@ class ServerCheck:
         except ConnectError as error:
             if error.detail != self.problem:
                 log.warning("server_check_failed", server=str(self.url), outcome=error.outcome, detail=error.detail)
-            self.problem = error.detail
+            self.problem, self.outcome = error.detail, error.outcome
             return False
         except Exception as error:  # a fault in a check must not end the tunnels
             if repr(error) != self.problem:
                 log.exception("server_check_failed", server=str(self.url), outcome=Outcome.INTERNAL_ERROR)
-            self.problem = repr(error)
+            self.problem, self.outcome = repr(error), Outcome.INTERNAL_ERROR
             return False
         if self.problem is not None:
             log.info("server_check_passed", server=str(self.url))
-        self.has_passed, self.problem = True, None
+        self.has_passed, self.problem, self.outcome = True, None, None
         return True
 
 

@@ -87,7 +87,7 @@ class Credentials:
 
     @property
     def files(self) -> list[WatchedFile[Any]]:
-        """Those that are configured."""
+        """Those that are read again at each connection."""
         return [file for file in (self._token, self._headers_file, *self._tls.files) if file is not None]
 
     def headers(self) -> Mapping[str, str]:

@@ -84,7 +84,10 @@ class Forwarder:
         except ConnectError as error:
             self._give_up(connection, local, error.outcome, error.detail, error.answer)
         except asyncio.CancelledError:
-            self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
+            if connection.is_killed:
+                self._give_up(connection, local, Outcome.KILLED, "it was aborted at the admin address")
+            else:
+                self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
             raise
         except Exception:
             log.exception("connection_failed", **connection.describe(), outcome=Outcome.INTERNAL_ERROR)
@@ -141,4 +144,5 @@ class Forwarder:
         quoted = {"server_trace_id": there.trace_id} if there else {}
         log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail, **quoted)
         connection.trail.fail(outcome, None if answer is None else answer.status)
+        self._connections.fail(outcome)
         self._connections.release(connection)

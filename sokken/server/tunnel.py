@@ -141,6 +141,7 @@ class Tunnels:
         except Refusal as refusal:
             trail.fail(refusal.reason, refusal.status)
             story |= {"cause": refusal.cause} if refusal.cause else {}
+            self._connections.fail(refusal.reason)
             log.warning("connection_refused", **story, **trail.ids, reason=refusal.reason, detail=refusal.detail)
             headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True), **trail.headers}
             Leave(self._plane, request.channel, format_refusal(refusal, headers))
@@ -230,6 +231,9 @@ class Tunnels:
         except DialError as error:
             if waiting.is_abandoned:
                 raise ConnectionResetError("the client has gone") from None
+            if connection.is_killed:
+                detail = "whoever runs this server has ended the attempt to reach the target"
+                raise Refusal(Reason.TARGET_TIMEOUT, detail) from None
             if waiting.is_given_up:
                 raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
             raise Refusal(_REASONS[error.failure], error.detail) from None

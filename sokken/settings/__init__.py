@@ -5,7 +5,7 @@ The command line loads them; the programs get a frozen value and never ask again
 
 from sokken.settings.environment import UnknownSetting
 from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
-from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
+from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
 from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ProgramSettings",
     "ServerSettings",
     "Source",
+    "TopSettings",
     "UnknownSetting",
     "load",
     "read_opentelemetry",

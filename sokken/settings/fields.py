@@ -35,6 +35,7 @@ ORIGIN_EXAMPLE: Final = "https://console.example"
 CLAIM_EXAMPLE: Final = "laptop-7.example"
 NETWORK_EXAMPLE: Final = "10.0.0.0/8"
 JWKS_EXAMPLE: Final = "https://issuer.example/jwks"
+HOST_NAME_EXAMPLE: Final = "tunnel.example"
 
 _SEPARATORS = re.compile(r"[,\s]+")
 # RFC 3986 section 3.3: segments of unreserved characters, sub-delims, ":" and "@".
@@ -141,11 +142,11 @@ def _parse_jwks_url(text: str) -> str:
     return text
 
 
-def _parse_server_name(text: str) -> str:
+def _parse_host(text: str) -> str:
     try:
         return str(ip_address(text)) if ":" in text else parse_target(f"{text}:1").host
     except (ValueError, AddressError):
-        raise ValueError(f"{text!r}: this is no host name or IP address, for example tunnel.example") from None
+        raise ValueError(f"{text!r}: this is no host name or IP address, for example {HOST_NAME_EXAMPLE}") from None
 
 
 def _parse_text(text: str) -> str:
@@ -188,8 +189,11 @@ JwksUrl = Annotated[
 ]
 ServerName = Annotated[
     str | None,
-    PlainValidator(_translated(_parse_server_name)),
-    Mark(unit="name", example="tunnel.example", refuses_empty=True),
+    PlainValidator(_translated(_parse_host)),
+    Mark(unit="name", example=HOST_NAME_EXAMPLE, refuses_empty=True),
+]
+HostNames = Annotated[
+    tuple[str, ...], PlainValidator(_listed(_parse_host)), Mark(unit="list", example=HOST_NAME_EXAMPLE)
 ]
 HeaderFields = Annotated[
     tuple[tuple[str, str], ...],
@@ -223,6 +227,12 @@ ListenAddress = Annotated[
     Address,
     PlainValidator(_translated(parse_listen_address)),
     Mark(unit="address", argument="API_ADDR", example=":8000"),
+]
+OptionalListenAddress = Annotated[
+    Address | None,
+    PlainValidator(_translated(parse_listen_address)),
+    BeforeValidator(_none_if_empty),
+    Mark(unit="address", example="127.0.0.1:19000"),
 ]
 Targets = Annotated[
     tuple[Address, ...],

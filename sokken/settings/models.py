@@ -28,6 +28,7 @@ from sokken.settings.fields import (
     Files,
     Forwards,
     HeaderFields,
+    HostNames,
     JwksUrl,
     ListenAddress,
     Mark,
@@ -35,6 +36,7 @@ from sokken.settings.fields import (
     MessageBytes,
     Networks,
     OptionalClaim,
+    OptionalListenAddress,
     OptionalPath,
     OptionalSeconds,
     OptionalText,
@@ -59,8 +61,8 @@ def host_claim() -> str:
     return _OUTSIDE_CLAIMS.sub("-", socket.gethostname())[:128] or "localhost"
 
 
-class ProgramSettings(BaseSettings):
-    """What both programs know."""
+class Variables(BaseSettings):
+    """Where settings come from: arguments, then the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -72,10 +74,36 @@ class ProgramSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment; no file that lies about is ever read."""
+        return init_settings, env_settings
+
+
+class ProgramSettings(Variables):
+    """What both programs know."""
+
     api_addr: ListenAddress = Field(
         description="Where HTTP is served: /health, /livez and /readyz, and on the server the tunnels"
     )
     max_connections: Connections = Field(default=100, description="When reached, further connections are rejected")
+    admin_addr: OptionalListenAddress = Field(
+        default=None, description="Where the status page, /statusz, /connections and /metrics are served, if anywhere"
+    )
+    admin_token_file: CredentialPath = Field(
+        default=None,
+        description="File of the bearer token without which these are not shown, and no connection aborted",
+    )
+    admin_hosts: HostNames = Field(
+        default=(), description="Names by which they may be asked for, besides IP addresses and localhost"
+    )
     log_debug: Switch = Field(default=False, description="Log at level DEBUG rather than INFO")
     log_file: OptionalPath = Field(default=None, description="Path of the log file, if absent log to stderr")
     log_max_age_days: Days = Field(default=1, description="Age of the log file at which it is rotated")
@@ -107,17 +135,21 @@ class ProgramSettings(BaseSettings):
         default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"
     )
 
+    @field_validator("admin_addr")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it by name
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments, then the environment; no file that lies about is ever read."""
-        return init_settings, env_settings
+    def _refuse_one_address_for_both(cls, admin_addr: Address | None, others: ValidationInfo) -> Address | None:
+        """Refuse the public address for what is not public."""
+        if admin_addr is not None and admin_addr.port and admin_addr == others.data.get("api_addr"):
+            raise ValueError(f"'{admin_addr}': this is API_ADDR, too; give it its own, for example 127.0.0.1:19000")
+        return admin_addr
+
+
+class TopSettings(Variables):
+    """What `sokken top` knows."""
+
+    admin_token_file: CredentialPath = Field(
+        default=None, description="File of the bearer token to show to the admin address"
+    )
 
 
 class ServerSettings(ProgramSettings):
@@ -276,9 +308,10 @@ class ClientSettings(ProgramSettings):
         """Refuse what could never listen, or never be told apart. Port 0 is a new port every time."""
         listens = [forward.listen for forward in self.forwards if forward.listen.port]
         names = [forward.name for forward in self.forwards if forward.name != str(forward.listen)]
-        if self.api_addr in listens:
-            problem = "a forward's listen address is API_ADDR, too; give it its own"
-            raise ValueError(f"'{self.api_addr}': {problem}, for example {LISTEN_EXAMPLE}")
+        for address, what in ((self.api_addr, "API_ADDR"), (self.admin_addr, "SOKKEN_ADMIN_ADDR")):
+            if address in listens:
+                problem = f"a forward's listen address is {what}, too; give it its own"
+                raise ValueError(f"'{address}': {problem}, for example {LISTEN_EXAMPLE}")
         if listen := _first_repeated(listens):
             problem = "two forwards have this listen address; give each its own"
             raise ValueError(f"'{listen}': {problem}, for example {LISTEN_EXAMPLE}")

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
 from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
+from sokken.protocol.outcomes import Outcome
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.trail import NO_TRAIL, Trail
 from sokken.transport.relay import Relay
@@ -58,6 +59,8 @@ class Connection:
     """What it leaves in traces and metrics."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
+    is_killed: bool = False
+    """Somebody who runs this program wants it ended."""
 
     @property
     def bytes_up(self) -> int:
@@ -72,6 +75,22 @@ class Connection:
         if self.relay is None:
             return 0
         return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
+
+    @property
+    def half_closed(self) -> str | None:
+        """While it is half-closed, the direction that has ended: ``up`` or ``down``."""
+        side = None if self.relay is None else self.relay.session.ended_side
+        if side is None:
+            return None
+        return "up" if (side == "local") == self.is_up_outward else "down"
+
+    def kill(self) -> None:
+        """End it, whatever it is doing, and have both ends told: its outcome is ``killed``."""
+        self.is_killed = True
+        if self.relay is not None:
+            self.relay.end(Outcome.KILLED)
+        elif self.give_up is not None:
+            self.give_up()
 
     def peer_drains(self) -> None:
         """Called by its relay: worth a line; the connection goes on."""
@@ -98,6 +117,15 @@ class Connection:
 
 
 @dataclass(slots=True)
+class Ended:
+    """What has been since the start: how many ended with which outcome, and the payload that they carried."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+@dataclass(slots=True)
 class Load:
     """How many connections a forward has (all, at a server), and the payload of all that it ever had."""
 
@@ -114,6 +142,11 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.ended = Ended()
+        self.opened = 0
+        """How many tunnels have been up since the start."""
+        self.failed: Counter[str] = Counter()
+        """How many connections got no tunnel, by the reason."""
         self.is_draining = False
         self.drain_ends_at: float | None = None
         """When a drain ends what is left (time.monotonic), once there is one."""
@@ -143,7 +176,7 @@ class Connections:
 
         Looks at every live connection: for who asks now and then.
         """
-        loads = {name: replace(load) for name, load in self._past.items()} or {"": Load()}
+        loads = {name: replace(load) for name, load in self._past.items()}
         for connection in self._live:
             name = connection.labels.get("forward", "")
             load = loads.get(name) or loads.setdefault(name, Load())
@@ -180,10 +213,15 @@ class Connections:
         if not self._live:
             self._empty.set()
 
+    def fail(self, reason: str) -> None:
+        """One has got no tunnel."""
+        self.failed[str(reason)] += 1
+
     def open(self, connection: Connection, relay: Relay) -> None:
         """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
+        self.opened += 1
 
     def tell(self, connection: Connection) -> None:
         """The line that says that its tunnel is up."""
@@ -199,6 +237,9 @@ class Connections:
             return
         self.tell(connection)
         session = relay.session
+        self.ended.outcomes[str(session.outcome)] += 1
+        self.ended.bytes_up += connection.bytes_up
+        self.ended.bytes_down += connection.bytes_down
         past = self._past.setdefault(connection.labels.get("forward", ""), Load())
         past.sent += relay.bytes_out
         past.received += relay.bytes_in

@@ -9,6 +9,9 @@ from sokken.protocol.identity import is_claim
 from sokken.settings import ClientSettings, ServerSettings
 
 BOTH = {
+    "admin_addr": None,
+    "admin_token_file": None,
+    "admin_hosts": (),
     "max_connections": 100,
     "log_debug": False,
     "log_file": None,
