@@ -152,8 +152,8 @@ class Connections:
         """When a drain ends what is left (time.monotonic), once there is one."""
         self._live: set[Connection] = set()
         self._past: dict[str, Load] = {}
-        self._of_identity: Counter[str] = Counter()
-        self._of_target: Counter[Address | str | None] = Counter()
+        self._of_identity: dict[str, int] = {}
+        self._of_target: dict[Address | str | None, int] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -200,8 +200,8 @@ class Connections:
     def admit(self, connection: Connection) -> None:
         """Count it from here on."""
         self._live.add(connection)
-        self._of_identity[connection.identity.name] += 1
-        self._of_target[connection.target] += 1
+        _count_up(self._of_identity, connection.identity.name)
+        _count_up(self._of_target, connection.target)
         self._empty.clear()
 
     def release(self, connection: Connection) -> None:
@@ -278,7 +278,12 @@ class Connections:
         await self._empty.wait()
 
 
-def _count_down(counter: Counter[T], key: T) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
+def _count_up(counts: dict[T, int], key: T) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _count_down(counts: dict[T, int], key: T) -> None:
+    """Nothing is kept of what is there no more."""
+    left = counts.pop(key) - 1
+    if left:
+        counts[key] = left
