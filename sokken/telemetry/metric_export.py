@@ -1,10 +1,11 @@
 """The numbers of metrics.py as OpenTelemetry's data, for its exporters: Prometheus' text, and OTLP over HTTP.
 
-Imported only by ``open_metrics``, because it takes time to load. The SDK's own instruments are not used: to record one
+Imported only by open.py, because it takes time to load. The SDK's own instruments are not used: to record one
 value in them costs more than all that a connection is counted with here (docs/architecture.md). Its readers are
 given finished data instead of a meter provider's.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +32,14 @@ from prometheus_client.exposition import generate_latest
 from sokken.telemetry.instruments import Distribution, Kind, Reading
 from sokken.telemetry.metrics import Metrics
 from sokken.telemetry.resource import make_resource
+
+
+def open_metrics(role: str, version: str, loop: asyncio.AbstractEventLoop, *, otlp: bool) -> Metrics:
+    """Metrics that are rendered for Prometheus and, if ``otlp``, sent as the ``OTEL_*`` variables say."""
+    metrics = Metrics(role, loop)
+    metrics.publish(MetricExport(metrics, version, otlp=otlp))
+    metrics.watch_loop()
+    return metrics
 
 
 class MetricExport:

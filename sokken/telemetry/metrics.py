@@ -1,6 +1,6 @@
 """What the process measures: plain numbers in memory, read all at once when somebody asks.
 
-Programs make one with ``open_metrics``, and have none when nobody would read it. To count costs a dictionary's look-up
+Programs have one (open.py), and none when nobody would read it. To count costs a dictionary's look-up
 and no lock: everything happens on the event loop's thread, and whoever asks from another waits for a turn of the
 loop. It must not know who connects to what: attributes have few values by nature (instruments.py).
 """
@@ -124,17 +124,6 @@ class Metrics:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             publisher.close()
-
-
-def open_metrics(role: str, version: str, loop: asyncio.AbstractEventLoop, *, otlp: bool) -> Metrics:
-    """Metrics that are rendered for Prometheus and, if ``otlp``, sent as the ``OTEL_*`` variables say."""
-    # Takes time to load: only for who has a reader.
-    from sokken.telemetry.metric_export import MetricExport  # noqa: PLC0415
-
-    metrics = Metrics(role, loop)
-    metrics.publish(MetricExport(metrics, version, otlp=otlp))
-    metrics.watch_loop()
-    return metrics
 
 
 class _Series:

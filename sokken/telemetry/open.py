@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from sokken.settings.opentelemetry import OpenTelemetry
 from sokken.telemetry.instruments import SPANS_DROPPED
 from sokken.telemetry.logs import get_logger
-from sokken.telemetry.metrics import Metrics, open_metrics
+from sokken.telemetry.metrics import Metrics
 from sokken.telemetry.trail import NO_TRAILS, Trails
 
 if TYPE_CHECKING:  # it loads OpenTelemetry
@@ -60,11 +60,16 @@ def open_telemetry(
         log.warning("telemetry_unavailable", detail=problem)
     metrics = spans = None
     if asked.metrics or (asked.prometheus and is_scraped):
-        loop = asyncio.get_running_loop()
-        metrics = _attempt("metrics", lambda: open_metrics(role, version, loop, otlp=asked.metrics))
+        metrics = _attempt("metrics", lambda: _open_metrics(asked, role, version))
     if asked.traces:
         spans = _attempt("traces", lambda: _open_spans(asked, settings, role, version))
     return Telemetry(metrics, spans, _open_trails(settings, metrics, spans))
+
+
+def _open_metrics(asked: OpenTelemetry, role: str, version: str) -> Metrics:
+    from sokken.telemetry.metric_export import open_metrics  # noqa: PLC0415 -- it loads OpenTelemetry
+
+    return open_metrics(role, version, asyncio.get_running_loop(), otlp=asked.metrics)
 
 
 def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, version: str) -> "Spans":

@@ -8,13 +8,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sokken.telemetry.instruments import ACTIVE, DURATION, IO, LOOP_LAG, PING_RTT, REJECTED, Distribution
-from sokken.telemetry.metrics import Metrics, open_metrics
+from sokken.telemetry.metric_export import open_metrics
+from sokken.telemetry.metrics import Metrics
+from tests.support.loops import run
+
+
+def on_loop(test):
+    """Run it on a loop of its own."""
+    return lambda: run(test())
 
 
 def find(readings, instrument):
     return next((reading.series for reading in readings if reading.instrument is instrument), {})
 
 
+@on_loop
 async def test_counters_add_up_by_their_attributes():
     metrics = Metrics("server", asyncio.get_running_loop())
     full, draining = (("error.type", "server_full"),), (("error.type", "draining"),)
@@ -24,6 +32,7 @@ async def test_counters_add_up_by_their_attributes():
     assert find(metrics.read(), REJECTED) == {full: 3, draining: 1}
 
 
+@on_loop
 async def test_a_value_falls_into_the_bucket_whose_bound_it_does_not_exceed():
     metrics = Metrics("server", asyncio.get_running_loop())
     for value in (0.05, 0.1, 0.2, 100_000.0):
@@ -34,6 +43,7 @@ async def test_a_value_falls_into_the_bucket_whose_bound_it_does_not_exceed():
     assert distribution == Distribution(tuple(counts), 100_000.35, 0.05, 100_000.0)
 
 
+@on_loop
 async def test_what_is_observed_is_asked_for_at_each_reading():
     metrics = Metrics("server", asyncio.get_running_loop())
     values = iter([1, 2])
@@ -41,6 +51,7 @@ async def test_what_is_observed_is_asked_for_at_each_reading():
     assert [find(metrics.read(), ACTIVE)[()] for _ in range(2)] == [1, 2]
 
 
+@on_loop
 async def test_another_thread_reads_on_the_loops():
     metrics = Metrics("server", asyncio.get_running_loop())
     seen = []
@@ -50,6 +61,7 @@ async def test_another_thread_reads_on_the_loops():
     assert seen == [threading.get_ident()]
 
 
+@on_loop
 async def test_an_error_in_what_is_observed_reaches_who_asked():
     metrics = Metrics("server", asyncio.get_running_loop())
     metrics.observe(lambda: 1 / 0)
@@ -57,6 +69,7 @@ async def test_an_error_in_what_is_observed_reaches_who_asked():
         await asyncio.to_thread(metrics.read)
 
 
+@on_loop
 async def test_the_loops_lag_is_recorded():
     metrics = open_metrics("server", "1", asyncio.get_running_loop(), otlp=False)
     try:
@@ -67,9 +80,10 @@ async def test_the_loops_lag_is_recorded():
         assert sum(lag.counts) == 1
         assert 0.1 < lag.largest < 10
     finally:
-        metrics.close()
+        await asyncio.to_thread(metrics.close)
 
 
+@on_loop
 async def test_rendered_for_prometheus():
     metrics = open_metrics("client", "1", asyncio.get_running_loop(), otlp=False)
     try:
@@ -78,7 +92,7 @@ async def test_rendered_for_prometheus():
         metrics.observe(lambda: [(IO, (("network.io.direction", "transmit"),), 12), (ACTIVE, (), 3)])
         families = {family.name: family for family in text_string_to_metric_families((await metrics.render()).decode())}
     finally:
-        metrics.close()
+        await asyncio.to_thread(metrics.close)
     assert families["sokken_connection_rejected"].samples[0].labels == {
         "role": "client",
         "forward": "ssh",
@@ -94,12 +108,14 @@ async def test_rendered_for_prometheus():
     assert families["target_info"].samples[0].labels["service_name"] == "sokken-client"
 
 
+@on_loop
 async def test_after_the_end_nothing_is_rendered():
     metrics = open_metrics("client", "1", asyncio.get_running_loop(), otlp=False)
     await asyncio.to_thread(metrics.close)
     assert await metrics.render() == b""
 
 
+@on_loop
 async def test_to_count_costs_next_to_nothing():
     """Far below what the SDK's own instruments take (8 microseconds): a bound for any machine, not a measurement."""
     metrics = Metrics("server", asyncio.get_running_loop())
