@@ -96,7 +96,7 @@ async def _serve(
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
-    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=door.is_configured)
+    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=bool(door.sockets))
     if telemetry.metrics is not None:
         watch_connections(telemetry.metrics, connections, plane)
         watch_files(telemetry.metrics, [*trust.files, *door.files])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -139,6 +140,22 @@ def test_a_clients_address_has_it_on_loopback_or_with_a_token(token):
 def open_client(arguments, env):
     with running(*arguments, env=env) as program:
         yield "127.0.0.1", address(program.wait_for("health_listening")["listen"])[1]
+
+
+def test_metrics_are_there_where_somebody_has_asked_to_look(token):
+    with target(echo) as where, open_pair(where) as (_, near, admin), connect(near.entry) as app:
+        app.sendall(b"?")
+        receive_exactly(app, 1)
+        answer = ask(admin, "/metrics")
+        assert answer.status == 200
+        assert answer.fields["content-type"].startswith("text/plain; version=")
+        assert re.search(rb'^sokken_connection_active\{[^}]*role="server"[^}]*\} 1(\.0)?$', answer.body, re.MULTILINE)
+        nothing = ask(near.api, "/metrics")  # a client that nobody has set up for it
+        assert nothing.status == 404
+        assert "SOKKEN_ADMIN_ADDR" in nothing.problem["detail"]
+    with client("ws://127.0.0.1:1/tunnel/a:1", env={"SOKKEN_ADMIN_TOKEN_FILE": str(token)}) as near:
+        assert ask(near.api, "/metrics").status == 401
+        assert b"sokken_" in ask(near.api, "/metrics", BEARER).body
 
 
 def test_probes_are_on_the_admin_address_too_whatever_the_public_one_wants():
