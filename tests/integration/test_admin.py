@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.support.black_holes import black_hole
 from tests.support.programs import Program, address, client, join, running, server
 from tests.support.raw_http import exchange, parse_answer, request
 from tests.support.targets import connect, echo, eventually, receive_all, receive_exactly, target, was_reset
@@ -203,6 +204,16 @@ def test_what_is_still_connecting_is_aborted_too(token):
             failed = near.program.wait_for("connection_failed", connection_id=row["id"])
             assert (failed["outcome"], failed["detail"]) == ("killed", "it was aborted at the admin address")
             assert read(near.api, "/statusz", BEARER)["failures"] == {"killed": 1}
+    with black_hole() as where, open_pair(where, env) as (far, near, admin), connect(near.entry) as app:
+        [row] = eventually(lambda: read(admin, "/connections", BEARER)["connections"])
+        assert row["state"] == "connecting"
+        assert ask(admin, f"/connections/{row['id']}/abort", BEARER, method="POST").status == 200
+        assert was_reset(app)
+        refused = far.program.wait_for("connection_refused", connection_id=row["id"])
+        assert (refused["reason"], refused["detail"]) == (
+            "target_timeout",
+            "whoever runs this server has ended the attempt to reach the target",
+        )
 
 
 def test_the_token_is_in_no_line_of_the_log_and_in_no_answer(token):
