@@ -87,8 +87,11 @@ def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: A
             plain[name] = None
         elif _is_secret(name):
             plain[name] = MASK
+        elif type(value) is str:
+            # Asked here, not within: most values are short and plain, and a line has a dozen.
+            plain[name] = _clean(value) if "=" in value or "://" in value or len(value) > MAX_TEXT else value
         else:
-            plain[name] = _clean(value) if type(value) is str else make_plain(value, depth - 1)
+            plain[name] = make_plain(value, depth - 1)
     return plain
 
 

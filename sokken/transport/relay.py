@@ -143,7 +143,8 @@ class Relay:
         """
         self._local.watch(self._on_local_error)
         self._peer.watch(self._on_peer_error)
-        self._plan(self._sent_at)
+        first = min(self._sent_at + self._liveness.interval, self._moved_at + self._idle_seconds, self._ends_at)
+        self._plane.wheel.wake(self, max(first, self._sent_at + TICK_SECONDS))
         if greeting:
             self._send_peer(greeting)
         if tail:
@@ -366,7 +367,7 @@ class Relay:
         """Answer the latest ping only, and let at most one answer wait (RFC 6455 section 5.5.3)."""
         if not self.session.may_send:
             return
-        if self._peer.is_holding:
+        if self._peer.held is not None:
             self._pong = payload
             return
         self._pong = None
@@ -403,7 +404,7 @@ class Relay:
             self._wake_by(self._close_deadline())
 
     def _finish_local(self) -> None:
-        self._is_finishing = self._local.is_holding
+        self._is_finishing = self._local.held is not None
         if self._is_finishing or not self._local.is_open:
             return
         if not self._local_eof:  # else it is about to be closed, which says the same
@@ -428,7 +429,7 @@ class Relay:
         self._drop(self._local)
 
     def _abort_peer(self, outcome: Outcome) -> None:
-        if self._peer.is_holding:
+        if self._peer.held is not None:
             self._drop_peer()
             return
         notice = encode_frame(Opcode.TEXT, f"abort {outcome}".encode(), self._key())
@@ -443,7 +444,7 @@ class Relay:
             self._peer.close(clean=True)
             self._settle()
         else:
-            Leave(self._plane, self._peer.detach(), held, self._settle)
+            Leave(self._plane, self._peer.detach(), held or b"", self._settle)
 
     def _drop_peer(self) -> None:
         self._drop(self._peer)
@@ -517,12 +518,17 @@ class Relay:
         """Read from each side exactly while what comes can be passed on."""
         local, peer = self._local, self._peer
         if local.is_open:
-            is_wanted = not peer.is_holding and not peer.has_failed and self.session.sends_bytes
-            if local.read(self._reader(), is_wanted=is_wanted) and not is_wanted and local.has_failed:
-                self._perform(self.session.local_lost())
+            is_wanted = peer.held is None and not peer.has_failed and self.session.sends_bytes
+            if is_wanted is not local.is_reading:
+                local.read(self._reader(), is_wanted=is_wanted)
+                if not is_wanted and local.has_failed:
+                    self._perform(self.session.local_lost())
         if peer.is_open and (peer.is_reading or not peer.has_failed):
-            is_wanted = not local.is_holding
-            if peer.read(self._on_peer_readable, is_wanted=is_wanted) and is_wanted:
+            is_wanted = local.held is None
+            if is_wanted is peer.is_reading:
+                return
+            peer.read(self._on_peer_readable, is_wanted=is_wanted)
+            if is_wanted:
                 self._heard_at = self._plane.wheel.now  # silence counts only while this end reads
 
     # Time
@@ -568,7 +574,7 @@ class Relay:
         """
         if self._liveness.original:
             # What is held goes first, however long it takes: an original pings nobody while it does not read.
-            since = self._plane.wheel.now if self._peer.is_holding else self._sent_at
+            since = self._plane.wheel.now if self._peer.held is not None else self._sent_at
             return since + CLOSE_SECONDS
         return max(self._heard_at, self._sent_at) + SILENCE_SECONDS
 
@@ -579,7 +585,7 @@ class Relay:
             heard_at=self._heard_at,
             is_reading=self._peer.is_reading,
             # An original that reads slowly, and has never had anything to say, must not be taken for a dead one.
-            is_holding=self._peer.is_clogged if is_judged else self._peer.is_holding,
+            is_holding=self._peer.is_clogged if is_judged else self._peer.held is not None,
             has_spoken=self._has_spoken,
         )
 

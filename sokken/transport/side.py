@@ -20,12 +20,14 @@ _TLS: Final = (TlsChannel, NestedTlsChannel)
 class Side:
     """A connected socket under a relay. Nothing is read while ``is_reading`` is false."""
 
-    __slots__ = ("_held", "_plane", "channel", "has_failed", "is_open", "is_reading")
+    __slots__ = ("_is_tls", "_plane", "channel", "has_failed", "held", "is_open", "is_reading")
 
     def __init__(self, plane: Plane, channel: Channel) -> None:
         self._plane = plane
-        self._held: memoryview | None = None
+        self._is_tls = isinstance(channel, _TLS)
         self.channel = channel
+        self.held: memoryview | None = None
+        """What waits until the socket takes it."""
         self.is_open = True
         self.is_reading = False
         self.has_failed = False
@@ -34,30 +36,20 @@ class Side:
     def __repr__(self) -> str:
         if not self.is_open:
             return "closed"
-        return f"{'reading' if self.is_reading else 'paused'}, holding {len(self._held or b'')}"
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether something waits until the socket takes it."""
-        return self._held is not None
+        return f"{'reading' if self.is_reading else 'paused'}, holding {len(self.held or b'')}"
 
     @property
     def has_decrypted(self) -> bool:
         """Whether TLS holds bytes that raise no event."""
-        return isinstance(self.channel, _TLS) and self.channel.pending() > 0
+        return self._is_tls and self.channel.pending() > 0  # type: ignore[attr-defined]
 
     @property
     def is_clogged(self) -> bool:
         """Whether something waits here or in the kernel: the other end has not taken all of it (tcp(7), SIOCOUTQ)."""
-        if self._held is not None:
+        if self.held is not None:
             return True
         queued = fcntl.ioctl(self.channel.fileno(), termios.TIOCOUTQ, bytes(4))
         return any(queued)
-
-    @property
-    def held(self) -> memoryview | bytes:
-        """What waits."""
-        return self._held or b""
 
     def watch(self, on_error: Callable[[], None]) -> None:
         """Report errors also while nothing is read or written."""
@@ -65,8 +57,8 @@ class Side:
 
     def send(self, data: bytes | memoryview, on_writable: Callable[[], None]) -> bool:
         """Send, and hold what does not go; False if something is held. ``on_writable`` must call ``flush``."""
-        if self._held is not None:
-            self._hold(b"".join((self._held, data)))
+        if self.held is not None:
+            self._hold(b"".join((self.held, data)))
             return False
         try:
             sent = self.channel.send(data)
@@ -76,8 +68,8 @@ class Side:
 
     def send_pieces(self, pieces: list[memoryview], size: int, on_writable: Callable[[], None]) -> bool:
         """Send several pieces, ``size`` bytes together, as ``send`` does one. Not over TLS."""
-        if self._held is not None:
-            self._hold(b"".join((self._held, *pieces)))
+        if self.held is not None:
+            self._hold(b"".join((self.held, *pieces)))
             return False
         try:
             sent = self.channel.sendmsg(pieces[:_MOST_PIECES])
@@ -87,40 +79,39 @@ class Side:
 
     def flush(self) -> bool:
         """Send what is held; whether all of it has gone."""
-        if self._held is None:
+        if self.held is None:
             return True
         try:
-            sent = self.channel.send(self._held)
+            sent = self.channel.send(self.held)
         except BlockingIOError:
             return False
         self._plane.parked -= sent
-        if sent < len(self._held):
-            self._held = self._held[sent:]
+        if sent < len(self.held):
+            self.held = self.held[sent:]
             return False
-        self._held = None
+        self.held = None
         self._plane.loop.remove_writer(self.channel.fileno())
         return True
 
     def drop(self) -> None:
         """Forget what is held."""
-        if self._held is not None:
-            self._plane.parked -= len(self._held)
-            self._held = None
+        if self.held is not None:
+            self._plane.parked -= len(self.held)
+            self.held = None
             self._plane.loop.remove_writer(self.channel.fileno())
 
-    def read(self, on_readable: Callable[[], object], *, is_wanted: bool) -> bool:
-        """Begin or stop to read; whether that changed anything."""
-        if is_wanted == self.is_reading:
-            return False
+    def read(self, on_readable: Callable[[], object], *, is_wanted: bool) -> None:
+        """Begin or stop to read, if that is a change."""
+        if is_wanted is self.is_reading:
+            return
         self.is_reading = is_wanted
         if not is_wanted:
             self._plane.loop.remove_reader(self.channel.fileno())
-            return True
+            return
         self._plane.loop.add_reader(self.channel.fileno(), on_readable)
-        if isinstance(self.channel, _TLS):
+        if self._is_tls:
             # What TLS has decrypted already raises no event.
             self._plane.loop.call_soon(on_readable)
-        return True
 
     def detach(self) -> Channel:
         """Give the socket up; the relay has nothing to do with it any more."""
@@ -146,5 +137,5 @@ class Side:
         return False
 
     def _hold(self, rest: bytes) -> None:
-        self._plane.parked += len(rest) - len(self.held)
-        self._held = memoryview(rest)
+        self._plane.parked += len(rest) - len(self.held or b"")
+        self.held = memoryview(rest)
