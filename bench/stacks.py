@@ -63,6 +63,7 @@ class Catalogue:
     """All that can be measured here, and why the rest cannot."""
 
     plain: tuple[Stack, ...]
+    traced: tuple[Stack, ...]  # ours without and with traces
     secure: tuple[Stack, ...]  # TLS between client and server
     line: tuple[Stack, ...]  # the delay line between client and server
     many: Stack | None
@@ -306,7 +307,8 @@ def catalogue() -> Catalogue:
     judged = next(name for name in OURS if name in loops)
     traced = _sokken_traced(loops[judged])
     return Catalogue(
-        plain=(direct, _socat(), _haproxy(), *ours, traced, *peers),
+        plain=(direct, _socat(), _haproxy(), *ours, *peers),
+        traced=(next(stack for stack in ours if stack.name == judged), traced),
         secure=secure,
         line=tuple(map(_through_line, (direct, *ours, *peers))),
         many=_sokken_many(judged, loops[judged]),

@@ -80,7 +80,8 @@ async def _serve(
     checks = [ServerCheck(connector, url, settings.check_interval_seconds) for url in urls]
 
     if telemetry.metrics is not None:
-        watch_connections(telemetry.metrics, connections, plane, settings.tunnel_name)
+        names = [forward.name for forward in settings.forwards]
+        watch_connections(telemetry.metrics, connections, plane, names, settings.tunnel_name)
         watch_files(telemetry.metrics, [*connector.credentials.files, *door.files])
         watch_checks(telemetry.metrics, checks, settings.tunnel_name)
 

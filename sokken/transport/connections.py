@@ -7,6 +7,7 @@ connection began and ended.
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -175,7 +176,7 @@ class Connections:
 
         Looks at every live connection: for who asks now and then.
         """
-        loads = {name: replace(load) for name, load in self._past.items()} or {"": Load()}
+        loads = {name: replace(load) for name, load in self._past.items()}
         for connection in self._live:
             name = connection.labels.get("forward", "")
             load = loads.get(name) or loads.setdefault(name, Load())

@@ -7,7 +7,7 @@ the longest, the sum over all live connections, takes some milliseconds for ten 
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Final
 
 from sokken.telemetry.instruments import (
     ACTIVE,
@@ -24,20 +24,33 @@ from sokken.telemetry.instruments import (
     forward_attributes,
 )
 from sokken.telemetry.metrics import Metrics
-from sokken.transport.connections import Connections
+from sokken.transport.connections import Connections, Load
 from sokken.transport.files import WatchedFile
 from sokken.transport.plane import Plane
 from sokken.transport.tls import KeyPair
 
+_NOTHING: Final = Load()
+
 Point = tuple[Instrument, Attributes, float]
 
 
-def watch_connections(metrics: Metrics, connections: Connections, plane: Plane, tunnel: str | None = None) -> None:
-    """Connections, their bytes, buffers, pings and the drain; ``tunnel`` is the name that a client has."""
+def watch_connections(
+    metrics: Metrics,
+    connections: Connections,
+    plane: Plane,
+    forwards: Sequence[str] = ("",),
+    tunnel: str | None = None,
+) -> None:
+    """Connections, their bytes, buffers, pings and the drain.
+
+    ``forwards`` are the names of a client's, which are there from the start, and ``tunnel`` its own name.
+    """
     plane.on_pong = partial(metrics.record, PING_RTT)
 
     def read() -> Iterator[Point]:
-        for forward, load in connections.loads().items():
+        loads = connections.loads()
+        for forward in dict.fromkeys((*forwards, *loads)):
+            load = loads.get(forward, _NOTHING)
             attributes = forward_attributes(forward, tunnel)
             yield ACTIVE, attributes, load.active
             yield PENDING, attributes, load.pending
