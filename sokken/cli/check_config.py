@@ -14,7 +14,6 @@ from typing import Final
 from sokken.admin.door import open_token
 from sokken.cli.arguments import load_settings
 from sokken.cli.options import CommandLine
-from sokken.client.credentials import Credentials, refuse_plaintext
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Address
 from sokken.settings import (
@@ -27,6 +26,7 @@ from sokken.settings import (
     UnknownSetting,
 )
 from sokken.settings.catalogue import PROGRAMS, settings_of
+from sokken.transport.credentials import Credentials, refuse_plaintext
 
 SOUND: Final = 0
 UNSOUND: Final = 3

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sokken import __version__
 from sokken.cli.arguments import load_settings
 from sokken.cli.help import overview, program_help
-from sokken.cli.options import CHECK, POLICY, TOP, CommandLine, parse_command_line
+from sokken.cli.options import CHECK, DOCTOR, POLICY, PROBE, TOP, CommandLine, parse_command_line
 from sokken.errors import ConfigurationError, UsageError
 from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, ServerSettings
 from sokken.settings.catalogue import PROGRAMS
@@ -22,8 +22,7 @@ S = TypeVar("S", bound=ProgramSettings)
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says and return the exit code; raises SokkenError."""
-    command = _find_command(*argv[:1])
-    if command is not None:
+    if command := _find_command(argv[:1]):
         return command(argv[1:])
     line = parse_command_line(argv)
     if line.wants_version:
@@ -44,18 +43,23 @@ def dispatch(argv: Sequence[str]) -> int:
     return _run(line)
 
 
-def _find_command(name: str = "") -> Callable[[Sequence[str]], int] | None:
-    """The command that reads the words behind its name itself; None if it is a program, or nothing."""
-    match name:
-        case "policy":
+def _find_command(words: Sequence[str]) -> Callable[[Sequence[str]], int] | None:
+    """Find the small command that is called so; None if it is none."""
+    match list(words):
+        case ["policy"]:
             from sokken.cli.policy import policy
 
             return policy
-        case "top":
+        case ["doctor"]:
+            from sokken.cli.doctor import doctor
+
+            return doctor
+        case ["top"]:
             from sokken.cli.top import top
 
             return top
-    return None
+        case _:
+            return None
 
 
 def _run(line: CommandLine) -> int:
@@ -86,6 +90,6 @@ def _unknown_program(line: CommandLine) -> str:
         return line.problems[0].text
     if not line.program:
         return f"{CHECK} is followed by server or client, for example sokken {CHECK} server"
-    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, TOP])
+    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, DOCTOR, PROBE, TOP])
     hint = f"did you mean {near}?" if near else "for example sokken server --help"
     return f"unknown command {line.program!r}, {hint}"

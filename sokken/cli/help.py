@@ -27,6 +27,8 @@ More:
   sokken policy test --identity IDENTITY --target HOST:PORT
                                  which rule decides, and why (sokken policy --help)
   sokken top URL                 the connections of a running program, live (sokken top --help)
+  sokken doctor [URL]            why a tunnel does not work, and what to change (sokken doctor --help)
+  sokken probe [live|ready]      is the program of this container alive, or ready? (sokken probe --help)
   sokken --version
 
 Exit codes: 0 ended as asked, 1 failed, 2 malformed arguments or variables, 3 missing or unworkable settings.

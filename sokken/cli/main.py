@@ -4,6 +4,7 @@ The entry point of the console script and of ``python -m sokken``. What takes ti
 so that Ctrl-C at any moment ends the process quietly.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -17,10 +18,15 @@ CONFIGURATION: Final = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without one: this process's) and return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
     try:
+        if words[:1] == ["probe"]:  # before what the others import: it runs every few seconds, everywhere
+            from sokken.cli.probe import probe
+
+            return probe(words[1:])
         from sokken.cli.dispatch import dispatch
 
-        return dispatch(sys.argv[1:] if argv is None else argv)
+        return dispatch(words)
     except UsageError as error:
         return _complain(error, USAGE)
     except ConfigurationError as error:
@@ -28,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SokkenError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
-        return FAILED
+        pass
+    except BrokenPipeError:  # who read the output has gone, and what is left of it goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _complain(error: SokkenError, code: int) -> int:

@@ -15,6 +15,8 @@ from sokken.settings.environment import suggest
 CHECK: Final = "check-config"
 POLICY: Final = "policy"
 TOP: Final = "top"
+DOCTOR: Final = "doctor"
+PROBE: Final = "probe"
 _HELP: Final = ("-h", "-help")
 _VERSION: Final = "-version"
 

@@ -12,7 +12,6 @@ from functools import cache, partial
 from typing import Final, Protocol, TypeVar
 
 from sokken import __version__
-from sokken.client.credentials import Credentials, CredentialSettings
 from sokken.errors import ConfigurationError, SokkenError
 from sokken.protocol.address import Address, ServerUrl
 from sokken.protocol.backoff import judge_answer, next_delay, parse_retry_after
@@ -29,6 +28,7 @@ from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_author
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import Channel
+from sokken.transport.credentials import Credentials, CredentialSettings
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.exchange import exchange, read_body
 from sokken.transport.plane import Plane

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sokken import __version__
 from sokken.admin.door import Door, open_door
-from sokken.client.credentials import refuse_plaintext
 from sokken.protocol.address import Forward
 from sokken.settings import ClientSettings, OpenTelemetry, UnknownSetting, read_opentelemetry
 from sokken.telemetry import logs
+from sokken.transport.credentials import refuse_plaintext
 from sokken.transport.listen import Listener, bind, bound_address, is_loopback
 
 if TYPE_CHECKING:  # they take time to load

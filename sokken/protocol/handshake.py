@@ -8,12 +8,12 @@ What a peer sent is bounded and is quoted in errors with control characters esca
 import json
 import re
 from binascii import b2a_base64
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
 from urllib.parse import unquote
 
 from sokken.errors import SokkenError
@@ -66,8 +66,19 @@ class Fields(Mapping[str, str]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
-        """``values`` has the names in lower case."""
+        """``values`` has the names in lower case, and for each at least one value."""
         self._values = values
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Self:
+        """Collect names and values as they came."""
+        values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values.setdefault(name.lower(), []).append(value)
+        return cls(values)
+
+    def __repr__(self) -> str:
+        return f"<Fields {', '.join(self._values)}>"  # the values may be secrets
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()][0]

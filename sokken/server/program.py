@@ -14,6 +14,7 @@ from sokken.admin.door import Door, open_door
 from sokken.admin.health import add_health_routes
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
+from sokken.protocol.handshake import Fields
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
@@ -176,7 +177,8 @@ def serve_tunnels(
             raise ConnectionResetError("the client has gone")
         channel, peer = transport.get_extra_info("socket"), transport.get_extra_info("peername")
         asked = request.match_info["target"]
-        return await tunnels.check(TunnelRequest(asked, request.version, request.headers, channel, peer))
+        fields = Fields.of(request.headers.items())
+        return await tunnels.check(TunnelRequest(asked, request.version, fields, channel, peer))
 
     async def refuse(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 -- whatever it says
         raise Refusal(Reason.BAD_REQUEST, "a request for a tunnel must be well-formed in every way")

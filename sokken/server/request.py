@@ -5,8 +5,6 @@ Made where a request comes in (tunnel.py); everything that decides about it look
 
 from dataclasses import dataclass
 
-from multidict import CIMultiDictProxy
-
 from sokken.protocol.handshake import Fields
 from sokken.transport.channel import Channel
 
@@ -17,6 +15,6 @@ class TunnelRequest:
 
     asked: str
     version: tuple[int, int]
-    headers: Fields | CIMultiDictProxy[str]
+    headers: Fields
     channel: Channel
     peer: str

@@ -1,12 +1,18 @@
 """Every SOKKEN_ variable and every option, once: the only reader of the environment.
 
-The command line loads them; the programs get a frozen value and never ask again.
+The command line loads them; the programs get a frozen value and never ask again. What this package offers is
+imported when it is first asked for: a probe runs every few seconds, and reads one address (own_address) without
+what makes the settings.
 """
 
-from sokken.settings.environment import UnknownSetting
-from sokken.settings.load import InvalidSettings, Loaded, Problem, Source, load
-from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
-from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sokken.settings.environment import UnknownSetting
+    from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load
+    from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
+    from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
     "ClientSettings",
@@ -22,3 +28,20 @@ __all__ = [
     "load",
     "read_opentelemetry",
 ]
+
+_HOMES = {
+    "environment": ["UnknownSetting"],
+    "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load"],
+    "models": ["ClientSettings", "ProgramSettings", "ServerSettings", "TopSettings"],
+    "opentelemetry": ["OpenTelemetry", "read_opentelemetry"],
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for (PEP 562)."""
+    for module, names in _HOMES.items():
+        if name in names:
+            found: object = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The settings as the command line, its help and the documents see them, read from the models.
 
-Called by cli/, load and document; it knows no value. One Setting is one field of one or both programs.
+Called by cli/, loading and document; it knows no value. One Setting is one field of one or both programs.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Variables that begin like ours but are none of ours: misspelt ones are told from Kubernetes's own.
 
-Called by load. It reads names only, never a value.
+Called by loading. It reads names only, never a value.
 """
 
 import difflib

@@ -127,6 +127,11 @@ def configure(settings: LogSettings, role: str, version: str, service: str = "")
     capture_logging(level)
 
 
+def silence() -> None:
+    """Write no log: for commands that say themselves what they find (no line of ours is critical)."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def reopen() -> None:
     """Open the log file anew under its name, after something else has moved it away (SIGHUP)."""
     _process.sink.reopen()

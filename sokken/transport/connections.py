@@ -7,7 +7,6 @@ connection began and ended.
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar

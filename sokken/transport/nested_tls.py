@@ -82,6 +82,14 @@ class NestedTlsChannel(socket.socket):
         """Whether there is more that raises no event: decrypted once, or twice."""
         return self._tls.pending() + self._incoming.pending + self._outer.pending()
 
+    def getpeercert(self, *, binary_form: bool) -> bytes | None:
+        """Give the inner server's certificate in DER form, as an SSLSocket does if asked for that."""
+        return self._tls.getpeercert(binary_form=True) if binary_form else None
+
+    def version(self) -> str | None:
+        """Which TLS the inner one is."""
+        return self._tls.version()
+
     def shutdown(self, how: int) -> None:
         """Say the end in the inner TLS as far as that goes at once, then in the outer one."""
         with contextlib.suppress(OSError, ValueError):

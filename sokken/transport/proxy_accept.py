@@ -2,7 +2,7 @@
 
 One of the stages between accept and the head of the request (transport/http.py), before TLS. Not a byte behind the
 header is taken. A connection that does not begin as it must is closed, with one line in the log: nobody at its
-other end could read an answer.
+other end could read an answer. This host may ask as itself (``sokken probe``): with a header that names nobody.
 """
 
 import socket
@@ -13,9 +13,11 @@ from sokken.protocol.forwarded import Networks, is_within
 from sokken.protocol.proxy_header import MAX_HEADER_BYTES, ProxyHeaderError, decode_proxy_header
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel, close_cleanly
+from sokken.transport.listen import format_peer
 from sokken.transport.plane import Plane
 
 HEADER_SECONDS: Final = 10.0
+_UNTRUSTED: Final = "it comes from no proxy in SOKKEN_TRUSTED_PROXIES"
 
 log = get_logger("proxy")
 
@@ -26,7 +28,7 @@ Next = Callable[[Channel, str], object]
 class ProxyHeaderReader:
     """Reads one header, then passes the connection on to ``then``; ``trusted`` are the networks of the proxies."""
 
-    __slots__ = ("_buffer", "_channel", "_is_done", "_is_waiting", "_peer", "_plane", "_then", "due")
+    __slots__ = ("_buffer", "_channel", "_is_done", "_is_trusted", "_is_waiting", "_peer", "_plane", "_then", "due")
 
     def __init__(self, plane: Plane, trusted: Networks, channel: Channel, peer: str, then: Next) -> None:
         self._plane = plane
@@ -36,8 +38,9 @@ class ProxyHeaderReader:
         self._buffer = b""
         self.due = 0
         self._is_done = self._is_waiting = False
-        if not is_within(peer.rpartition(":")[0].strip("[]"), trusted):
-            self._reject("it comes from no proxy in SOKKEN_TRUSTED_PROXIES")
+        self._is_trusted = is_within(_host(peer), trusted)
+        if not self._is_trusted and not _is_own(channel, peer):
+            self._reject(_UNTRUSTED)
             return
         self._on_readable()  # it is often here already
         if not self._is_done:
@@ -75,6 +78,9 @@ class ProxyHeaderReader:
             return False
         if count:
             self._channel.recv_into(view[: (header.size if header else len(self._buffer)) - known])
+        if header and header.client and not self._is_trusted:
+            self._reject(_UNTRUSTED)
+            return False
         if header:
             self._release()
             self._then(self._channel, str(header.client or self._peer))
@@ -100,3 +106,15 @@ class ProxyHeaderReader:
         if self._is_waiting:
             self._plane.wheel.forget(self)
             self._plane.loop.remove_reader(self._channel.fileno())
+
+
+def _is_own(channel: Channel, peer: str) -> bool:
+    """Whether this host has connected to itself: from the same address."""
+    try:
+        return _host(format_peer(channel.getsockname())) == _host(peer)
+    except OSError:  # it has gone
+        return False
+
+
+def _host(peer: str) -> str:
+    return peer.rpartition(":")[0].strip("[]")

@@ -162,8 +162,8 @@ def test_credentials_do_not_go_over_the_wire_in_plaintext(name):
     ],
 )
 def test_credentials_that_stay_here_or_are_encrypted(url, more, tmp_path):
-    from sokken.client.credentials import refuse_plaintext
     from sokken.settings import ClientSettings
+    from sokken.transport.credentials import refuse_plaintext
 
     (tmp_path / "token").write_text("s3cr3t")
     with pytest.MonkeyPatch.context() as patch:
@@ -174,8 +174,8 @@ def test_credentials_that_stay_here_or_are_encrypted(url, more, tmp_path):
 
 
 def test_headers_without_a_secret_may_go_in_plaintext():
-    from sokken.client.credentials import refuse_plaintext
     from sokken.settings import ClientSettings
+    from sokken.transport.credentials import refuse_plaintext
 
     refuse_plaintext(ClientSettings(api_addr=":0", forwards=":0=ws://machine-b.test/", headers="X-Route: blue"))
 

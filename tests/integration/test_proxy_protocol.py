@@ -117,12 +117,14 @@ def test_a_header_that_does_not_come_to_its_end():
 def test_only_trusted_proxies_are_let_in():
     env = REQUIRED | {"SOKKEN_TRUSTED_PROXIES": "192.0.2.0/24"}
     with target(echo) as where, server(where, env=env) as far, connect(far.api) as sock:
+        sock.sendall(V2 + upgrade(f"/tunnel/{join(where)}"))
         assert was_reset(sock)
         far.program.wait_for(
             "proxy_header_rejected",
             peer=join(sock.getsockname()),
             detail="it comes from no proxy in SOKKEN_TRUSTED_PROXIES",
         )
+        assert not far.program.events("connection_opened")
 
 
 def test_a_header_that_is_not_expected_is_refused():

@@ -98,11 +98,11 @@ def test_imports_are_allowed_where_they_stand(module):
         "sokken",
         "aiohappyeyeballs",
         "aiohttp",
+        "cryptography",
         "jwt",
         "rich",
         "uvloop",
         "yaml",
-        "cryptography",
     }
 
 

@@ -82,6 +82,8 @@ def test_no_command_is_a_usage_error(capsys, arguments):
     ("arguments", "message"),
     [
         (["clinet"], "unknown command 'clinet', did you mean client?"),
+        (["docter"], "unknown command 'docter', did you mean doctor?"),
+        (["prob"], "unknown command 'prob', did you mean probe?"),
         (["check-confg"], "unknown command 'check-confg', did you mean check-config?"),
         (["check-config", "sever"], "unknown command 'sever', did you mean server?"),
         (["zzz"], "unknown command 'zzz', for example sokken server --help"),

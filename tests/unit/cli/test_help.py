@@ -13,6 +13,11 @@ def test_the_usage_is_the_originals():
     assert overview().startswith(f"Usage: {SERVER}\n       {CLIENT}\n")
 
 
+@pytest.mark.parametrize("command", ["check-config", "policy test", "doctor", "probe"])
+def test_every_small_command_is_told(command):
+    assert f"\n  sokken {command} " in overview()
+
+
 def test_each_program_has_its_own_line():
     assert program_help("server").startswith(f"Usage: {SERVER}\n\n")
     assert program_help("client").startswith(f"Usage: {CLIENT}\n\n")

@@ -11,14 +11,17 @@ from sokken.protocol.address import parse_server_url
 from sokken.protocol.handshake import (
     MAX_HEAD_BYTES,
     Answer,
+    Fields,
     HandshakeError,
     accept_key,
+    find_target,
     format_check_request,
     format_refusal,
     format_switching_protocols,
     format_upgrade_request,
     head_end,
     parse_answer,
+    parse_request,
     select_subprotocol,
     suspect_head,
     validate_origin,
@@ -572,6 +575,7 @@ def test_a_refusal_is_a_whole_answer() -> None:
         {
             "content-type": "application/problem+json",
             "content-length": str(len(whole) - end),
+            "server": "sokken",
             "connection": "close",
             "sokken-reason": "server_full",
             "retry-after": "1",
@@ -603,3 +607,95 @@ def test_any_detail_fits_the_body(detail: str) -> None:
     end = head_end(whole)
     assert int(parse_answer(whole[:end]).headers["content-length"]) == len(whole) - end
     assert json.loads(whole[end:])["detail"] == detail
+
+
+def test_who_proved_nothing_is_asked_for_a_token() -> None:
+    whole = format_refusal(Refusal(Reason.UNAUTHENTICATED, "no token was shown"), {})
+    assert parse_answer(whole[: head_end(whole)]).headers["www-authenticate"] == "Bearer"
+
+
+# Requests, as the server reads those for tunnels
+
+REQUEST = b"GET /tunnel/a:1?x HTTP/1.1\r\nHost: b\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for:\t192.0.2.2 \r\n\r\n"
+
+
+def test_a_request_is_read() -> None:
+    request = parse_request(REQUEST)
+    assert request is not None
+    assert (request.method, request.target, request.version) == ("GET", "/tunnel/a:1?x", (1, 1))
+    fields = request.fields
+    assert (fields["HOST"], fields.get("Host"), fields.get("none"), fields.get("none", "x")) == ("b", "b", None, "x")
+    assert fields.getall("X-Forwarded-For") == ["192.0.2.1", "192.0.2.2"]
+    assert (fields.get("x-forwarded-for"), fields.getall("none", ["x"])) == ("192.0.2.1", ["x"])
+    assert ("host" in fields, "none" in fields, list(fields), len(fields)) == (
+        True,
+        False,
+        ["host", "x-forwarded-for"],
+        2,
+    )
+    assert repr(fields) == "<Fields host, x-forwarded-for>"
+    assert parse_request(REQUEST.replace(b"/1.1", b"/1.0")).version == (1, 0)
+
+
+def test_fields_are_collected_as_they_came() -> None:
+    fields = Fields.of([("A", "1"), ("b", "2"), ("a", "3")])
+    assert (fields.getall("A"), fields.getall("B")) == (["1", "3"], ["2"])
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        REQUEST[:-1],
+        REQUEST.replace(b"GET ", b"GET  "),
+        REQUEST.replace(b"GET ", b"G@T "),
+        REQUEST.replace(b"HTTP/1.1", b"HTTP/2.0"),
+        REQUEST.replace(b"/a:1", b"/a#1"),
+        REQUEST.replace(b"/a:1", b"/\xc3\xa4:1"),
+        REQUEST.replace(b"Host: b\r\n", b""),
+        REQUEST.replace(b"Host: b\r\n", b"Host: b\r\nHost: b\r\n"),
+        REQUEST.replace(b"Host: b", b"Host : b"),
+        REQUEST.replace(b"Host: b", b"Host b"),
+        REQUEST.replace(b"Host: b", b"Host: b\r\n folded"),
+        REQUEST.replace(b"Host: b", b"Host: b\nX: y"),
+        REQUEST.replace(b"Host: b", b"Host: b\rX: y"),
+        REQUEST.replace(b"Host: b", b"Host: b\0"),
+        REQUEST.replace(b"Host: b\r\n", b"Host: b\r\n" + b"X: y\r\n" * 128),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+)
+def test_a_request_that_needs_leniency_is_not_read(spoilt) -> None:
+    assert parse_request(REQUEST) is not None
+    assert parse_request(spoilt) is None
+
+
+@given(st.binary(max_size=200))
+def test_whatever_comes_is_read_or_not(noise) -> None:
+    at = len(noise) % len(REQUEST)
+    for head in (noise, REQUEST[:at] + noise + REQUEST[at:]):
+        request = parse_request(head)
+        assert request is None or head.startswith(f"{request.method} {request.target} ".encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        ("/x/tunnel/a:1", "a:1"),
+        ("/x/tunnel/a:1?query", "a:1"),
+        ("/x/tunnel/%5B::1%5D%3a22", "[::1]:22"),
+        ("/x%2Ftunnel/a:1", "a:1"),
+        ("/x/tunnel/", ""),
+        ("http://server.test/x/tunnel/a:1", "a:1"),
+        ("https://[::1]:8000/x/tunnel/a:1", "a:1"),
+        ("http:///x/tunnel/a:1", None),
+        ("http://a:b/x/tunnel/a:1", None),
+        ("http://u@a/x/tunnel/a:1", None),
+        ("/tunnel/a:1", None),
+        ("/X/tunnel/a:1", None),
+        ("/x/tunnel", None),
+        ("/?/x/tunnel/a:1", None),
+        ("*", None),
+    ],
+)
+def test_the_target_of_a_path(target, asked) -> None:
+    assert find_target(target, "/x/tunnel/") == asked

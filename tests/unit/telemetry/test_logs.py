@@ -193,3 +193,8 @@ def test_a_service_is_named_on_every_line_if_it_has_a_name(undo_configure, tmp_p
     [line] = [json.loads(text) for text in path.read_text().splitlines()]
     assert list(line) == ["timestamp", "level", "event", "logger", "role", "version", "service"]
     assert line["service"] == "edge"
+
+
+def test_a_silenced_process_writes_nothing(run_program):
+    done = run_program("logs.silence(); log.warning('a'); log.error('b'); logs.get_logger('c').error('d')")
+    assert (done.code, done.output, done.error) == (0, "", "")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from sokken.protocol.handshake import MAX_HEAD_BYTES
+from sokken.protocol.handshake import MAX_HEAD_BYTES, Request
 from sokken.transport.leave import LEAVE_SECONDS
 from sokken.transport.plane import Plane
 from sokken.transport.timers import TICK_SECONDS
@@ -18,6 +18,7 @@ from tests.support.targets import receive_all, receive_exactly, reset
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+UPGRADE = b"GET /upgrade HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -55,8 +56,14 @@ class Door:
         self.ours = ours
         self.channel = theirs
         self.made: list[Http] = []
+        self.asked: list[Request] = []
+        self.taken: list[tuple[socket.socket, str, bytes]] = []
         ours.sendall(first)
-        self.reader = HeadReader(plane, theirs, "192.0.2.1:1234", self._make)
+        self.reader = HeadReader(plane, theirs, "192.0.2.1:1234", self._make, self._upgrade)
+
+    def _upgrade(self, request: Request):
+        self.asked.append(request)
+        return (lambda *taken: self.taken.append(taken)) if request.target == "/upgrade" else None
 
     def _make(self) -> Http:
         self.made.append(Http())
@@ -96,7 +103,7 @@ async def doors(first: bytes = b"", *, small: bool = False, clock: Clock | None 
 
 
 @pytest.mark.parametrize("cuts", [0, 1, 3, len(HEAD) - 1])
-def test_a_head_is_passed_on_whole_and_what_follows_is_kept(loop, cuts):
+def test_a_head_is_passed_on_whole_and_nothing_that_follows(loop, cuts):
     async def main():
         async with doors() as door:
             at = sorted(random.sample(range(1, len(HEAD)), cuts))
@@ -107,9 +114,8 @@ def test_a_head_is_passed_on_whole_and_what_follows_is_kept(loop, cuts):
                 await asyncio.sleep(0.002)
             http = await door.http()
             assert http.received == HEAD
-            assert http.transport.detach()[1] == b"tail"
-            await asyncio.sleep(0)
-            door.channel.close()
+            assert [request.target for request in door.asked] == ["/health"]
+            assert door.taken == []
 
     run(main(), loop)
 
@@ -328,16 +334,15 @@ def test_an_abort_is_a_reset(loop):
 def test_a_client_that_resets_is_told_though_nothing_is_read(loop, pending):
     async def main():
         async with doors(HEAD, small=True) as door:
-            http, told = await door.http(), []
-            http.transport.on_lost = lambda: told.append(1)
+            http = await door.http()
             http.transport.write(bytes(pending))
             reset(door.ours)
             await soon(lambda: http.lost)
-            assert told == [1]
             assert isinstance(http.lost[0], ConnectionResetError | BrokenPipeError)
             assert http.transport.is_closing()
-            with pytest.raises(ConnectionResetError, match="the client has gone"):
-                http.transport.detach()
+            http.transport.write(b"nothing")
+            http.transport.close()
+            assert repr(http.transport).startswith("<HttpTransport 192.0.2.1:1234 closed ")
 
     run(main(), loop)
 
@@ -355,30 +360,35 @@ def test_an_answer_to_who_has_gone_is_a_loss(loop):
     run(main(), loop)
 
 
-def test_a_detached_channel_is_as_it_was_and_http_is_over(loop):
+@pytest.mark.parametrize("cuts", [0, 1, len(UPGRADE) - 1])
+def test_the_channel_of_an_upgrade_is_passed_on_as_it_was(loop, cuts):
     async def main():
-        async with doors(HEAD + b"tail") as door:
-            http = await door.http()
-            http.transport.on_lost = lambda: pytest.fail("nothing was lost")
-            channel, tail = http.transport.detach()
-            assert (channel, tail) == (door.channel, b"tail")
-            assert http.lost == []
-            await asyncio.sleep(0)
-            assert http.lost == [None]
-            http.transport.write(b"nothing")
-            http.transport.close()
-            http.transport.abort()
-            with pytest.raises(ConnectionResetError):
-                http.transport.detach()
-            assert repr(http.transport) == "<HttpTransport 192.0.2.1:1234 closed pending=0>"
+        async with doors() as door:
+            at = sorted(random.sample(range(1, len(UPGRADE)), cuts))
+            for start, stop in zip([0, *at], [*at, len(UPGRADE)], strict=True):
+                assert not door.taken
+                door.ours.sendall(UPGRADE[start:stop] + b"tail" * (stop == len(UPGRADE)))
+                await asyncio.sleep(0.002)
+            await soon(lambda: door.taken)
+            assert door.made == []
+            [(channel, peer, tail)] = door.taken
+            assert (channel, peer, tail) == (door.channel, "192.0.2.1:1234", b"tail")
             channel.send(b"still open")
             assert receive_exactly(door.ours, 10) == b"still open"
             running = asyncio.get_running_loop()
             assert not running.remove_reader(channel.fileno())
             assert not running.remove_writer(channel.fileno())
-            door.plane.resets.add(channel, lambda: None)  # somebody else's from here on
-            door.plane.resets.remove(channel)
             channel.close()
+
+    run(main(), loop)
+
+
+def test_a_head_that_needs_leniency_is_no_upgrade(loop):
+    async def main():
+        lenient = UPGRADE.replace(b"Host: a\r\n", b"")
+        async with doors(lenient) as door:
+            assert (await door.http()).received == lenient
+            assert (door.asked, door.taken) == ([], [])
 
     run(main(), loop)
 

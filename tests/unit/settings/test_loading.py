@@ -220,3 +220,11 @@ def test_the_proxy_protocol_is_required_of_somebody():
 def test_malformed_proxies(name, text, complaint):
     (problem,) = problems(ServerSettings, SOUND | {name: text})
     assert complaint in problem.text
+
+
+def test_the_package_offers_what_it_says_and_nothing_else():
+    import sokken.settings
+
+    assert all(getattr(sokken.settings, name) for name in sokken.settings.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = sokken.settings.Nothing
