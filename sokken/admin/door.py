@@ -56,8 +56,7 @@ class Door:
 
 def open_door(settings: AdminSettings) -> Door:
     """Read the token and listen; raises ConfigurationError for what is configured and cannot work."""
-    path, address = settings.admin_token_file, settings.admin_addr
-    token = None if path is None else WatchedFile(path, parse_admin_token, "SOKKEN_ADMIN_TOKEN_FILE")
+    token, address = open_token(settings.admin_token_file), settings.admin_addr
     sockets = [] if address is None else bind(address, "SOKKEN_ADMIN_ADDR")
     if address is not None:
         log.info("admin_listening", listen=str(bound_address(sockets, address)), protected=token is not None)
@@ -65,6 +64,11 @@ def open_door(settings: AdminSettings) -> Door:
             detail = "whoever reaches this address sees who is connected to what; SOKKEN_ADMIN_TOKEN_FILE changes that"
             log.warning("admin_unprotected", detail=detail)
     return Door(token, frozenset(settings.admin_hosts), sockets)
+
+
+def open_token(path: Path | None) -> WatchedFile[str] | None:
+    """The token's file, None if there is none; raises ConfigurationError unless it holds a good one."""
+    return None if path is None else WatchedFile(path, parse_admin_token, "SOKKEN_ADMIN_TOKEN_FILE")
 
 
 def parse_admin_token(content: bytes) -> str:

@@ -27,7 +27,10 @@ _PAGE: Final = {
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_NO_METRICS: Final = "nothing is counted: set SOKKEN_ADMIN_ADDR or SOKKEN_ADMIN_TOKEN_FILE, and no other exporter"
+_NO_METRICS: Final = (
+    "metrics are off: they are kept where SOKKEN_ADMIN_ADDR or SOKKEN_ADMIN_TOKEN_FILE is set, and "
+    "OTEL_METRICS_EXPORTER does not leave prometheus out"
+)
 
 log = get_logger("admin")
 

@@ -98,8 +98,8 @@ def describe_program(program: Program, sweep: Sweep, *, needs_token: bool) -> di
         "not_ready": reason,
         "drain": _describe_drain(program, now),
         "connections": _describe_connections(program.connections, sweep),
-        "outcomes": dict(program.connections.ended.outcomes.most_common()),
-        "failures": dict(program.connections.failed.most_common()),
+        "outcomes": _by_number(program.connections.ended.outcomes),
+        "failures": _by_number(program.connections.failed),
         "servers": [_describe_check(check, now) for check in program.checks],
         "files": [_describe_file(file, now) for file in program.files],
         "token_required": needs_token,
@@ -113,8 +113,8 @@ def _describe_connections(connections: Connections, sweep: Sweep) -> dict[str, o
         "connecting": sweep.connecting,
         "half_closed": sweep.half_closed,
         "opened": connections.opened,
-        "ended": connections.ended.outcomes.total(),
-        "failed": connections.failed.total(),
+        "ended": sum(connections.ended.outcomes.values()),
+        "failed": sum(connections.failed.values()),
         "bytes_up": sweep.bytes_up,
         "bytes_down": sweep.bytes_down,
         "rate_up": None if sweep.rate_up is None else round(sweep.rate_up, 1),
@@ -156,6 +156,11 @@ def _describe_file(file: Reloaded, now: float) -> dict[str, object]:
         "problem": file.problem or None,
         "changed_s_ago": _seconds(now - file.changed_at),
     }
+
+
+def _by_number(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first."""
+    return {str(name): counts[name] for name in sorted(counts, key=counts.__getitem__, reverse=True)}
 
 
 def _seconds(seconds: float) -> float:

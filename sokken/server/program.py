@@ -12,8 +12,6 @@ from aiohttp import web
 from sokken import __version__
 from sokken.admin.door import Door, open_door
 from sokken.admin.health import add_health_routes
-from sokken.admin.routes import Admin
-from sokken.admin.status import Program
 from sokken.lifecycle import Signals, drain, freeze_startup, raise_descriptor_limit
 from sokken.lifecycle import run as run_loop
 from sokken.protocol.handshake import Fields
@@ -97,7 +95,7 @@ async def _serve(
     plane = Plane(loop, masks=False, message_bytes=settings.max_message_bytes)
     connections = Connections(settings.max_connections)
     signals = Signals(loop)
-    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=door.is_configured)
+    telemetry = open_telemetry(asked, settings, "server", __version__, is_scraped=bool(door.sockets))
     if telemetry.metrics is not None:
         watch_connections(telemetry.metrics, connections, plane)
         watch_files(telemetry.metrics, [*trust.files, *door.files])
@@ -112,15 +110,6 @@ async def _serve(
     def not_ready() -> str | None:
         return "draining" if signals.is_leaving else authentication.problem
 
-    program = Program(
-        role="server",
-        settings=shown_settings(settings),
-        connections=connections,
-        not_ready=not_ready,
-        leaving_since=lambda: signals.asked_at,
-        drain=settings,
-        files=[*trust.files, *door.files],
-    )
     async with asyncio.TaskGroup() as tasks:
         tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks, telemetry.trails)
         app = web.Application()
@@ -128,6 +117,19 @@ async def _serve(
         stages = _stages(plane, settings, trust.tls)
         services = [serve_tunnels(plane, app, sockets, tunnels, settings.base_path, stages)]
         if door.sockets:
+            # Takes time to load, and few have one.
+            from sokken.admin.routes import Admin
+            from sokken.admin.status import Program
+
+            program = Program(
+                role="server",
+                settings=shown_settings(settings),
+                connections=connections,
+                not_ready=not_ready,
+                leaving_since=lambda: signals.asked_at,
+                drain=settings,
+                files=[*trust.files, *door.files],
+            )
             services.append(HttpService(plane, Admin(door, program, telemetry.metrics).app(), door.sockets))
         for service in services:
             await service.start()

@@ -7,7 +7,6 @@ connection began and ended.
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -120,7 +119,7 @@ class Connection:
 class Ended:
     """What has been since the start: how many ended with which outcome, and the payload that they carried."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
 
@@ -145,7 +144,7 @@ class Connections:
         self.ended = Ended()
         self.opened = 0
         """How many tunnels have been up since the start."""
-        self.failed: Counter[str] = Counter()
+        self.failed: dict[str, int] = {}
         """How many connections got no tunnel, by the reason."""
         self.is_draining = False
         self.drain_ends_at: float | None = None
@@ -215,7 +214,7 @@ class Connections:
 
     def fail(self, reason: str) -> None:
         """One has got no tunnel."""
-        self.failed[str(reason)] += 1
+        _count_up(self.failed, reason)
 
     def open(self, connection: Connection, relay: Relay) -> None:
         """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
@@ -237,7 +236,7 @@ class Connections:
             return
         self.tell(connection)
         session = relay.session
-        self.ended.outcomes[str(session.outcome)] += 1
+        _count_up(self.ended.outcomes, session.outcome or "")
         self.ended.bytes_up += connection.bytes_up
         self.ended.bytes_down += connection.bytes_down
         past = self._past.setdefault(connection.labels.get("forward", ""), Load())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.support.black_holes import black_hole
 from tests.support.programs import Program, address, client, join, running, server
 from tests.support.raw_http import exchange, parse_answer, request
 from tests.support.targets import connect, echo, eventually, receive_all, receive_exactly, target, was_reset
@@ -141,6 +143,22 @@ def open_client(arguments, env):
         yield "127.0.0.1", address(program.wait_for("health_listening")["listen"])[1]
 
 
+def test_metrics_are_there_where_somebody_has_asked_to_look(token):
+    with target(echo) as where, open_pair(where) as (_, near, admin), connect(near.entry) as app:
+        app.sendall(b"?")
+        receive_exactly(app, 1)
+        answer = ask(admin, "/metrics")
+        assert answer.status == 200
+        assert answer.fields["content-type"].startswith("text/plain; version=")
+        assert re.search(rb'^sokken_connection_active\{[^}]*role="server"[^}]*\} 1(\.0)?$', answer.body, re.MULTILINE)
+        nothing = ask(near.api, "/metrics")  # a client that nobody has set up for it
+        assert nothing.status == 404
+        assert "SOKKEN_ADMIN_ADDR" in nothing.problem["detail"]
+    with client("ws://127.0.0.1:1/tunnel/a:1", env={"SOKKEN_ADMIN_TOKEN_FILE": str(token)}) as near:
+        assert ask(near.api, "/metrics").status == 401
+        assert b"sokken_" in ask(near.api, "/metrics", BEARER).body
+
+
 def test_probes_are_on_the_admin_address_too_whatever_the_public_one_wants():
     env = {"SOKKEN_PROXY_PROTOCOL": "required", "SOKKEN_TRUSTED_PROXIES": "127.0.0.1/32"}
     with server(("127.0.0.1", 1), env={**env, "SOKKEN_ADMIN_ADDR": "127.0.0.1:0"}) as far:
@@ -186,6 +204,16 @@ def test_what_is_still_connecting_is_aborted_too(token):
             failed = near.program.wait_for("connection_failed", connection_id=row["id"])
             assert (failed["outcome"], failed["detail"]) == ("killed", "it was aborted at the admin address")
             assert read(near.api, "/statusz", BEARER)["failures"] == {"killed": 1}
+    with black_hole() as where, open_pair(where, env) as (far, near, admin), connect(near.entry) as app:
+        [row] = eventually(lambda: read(admin, "/connections", BEARER)["connections"])
+        assert row["state"] == "connecting"
+        assert ask(admin, f"/connections/{row['id']}/abort", BEARER, method="POST").status == 200
+        assert was_reset(app)
+        refused = far.program.wait_for("connection_refused", connection_id=row["id"])
+        assert (refused["reason"], refused["detail"]) == (
+            "target_timeout",
+            "whoever runs this server has ended the attempt to reach the target",
+        )
 
 
 def test_the_token_is_in_no_line_of_the_log_and_in_no_answer(token):

@@ -383,6 +383,16 @@ def test_the_channel_of_an_upgrade_is_passed_on_as_it_was(loop, cuts):
     run(main(), loop)
 
 
+def test_a_head_that_needs_leniency_is_no_upgrade(loop):
+    async def main():
+        lenient = UPGRADE.replace(b"Host: a\r\n", b"")
+        async with doors(lenient) as door:
+            assert (await door.http()).received == lenient
+            assert (door.asked, door.taken) == ([], [])
+
+    run(main(), loop)
+
+
 # Readers that take their time
 
 
@@ -418,15 +428,5 @@ def test_a_slow_reader_gets_all_of_an_answer_that_is_finished(loop):
             http.transport.close()
             await pass_time(door, clock, LEAVE_SECONDS * 5)
             assert await door.answer() == data
-
-    run(main(), loop)
-
-
-def test_a_head_that_needs_leniency_is_no_upgrade(loop):
-    async def main():
-        lenient = UPGRADE.replace(b"Host: a\r\n", b"")
-        async with doors(lenient) as door:
-            assert (await door.http()).received == lenient
-            assert (door.asked, door.taken) == ([], [])
 
     run(main(), loop)
