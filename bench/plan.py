@@ -29,6 +29,7 @@ class Plan:
     beside_seconds: float = 0.7
     connections: tuple[tuple[int, int], ...] = ((1, 500), (32, 1500))  # at a time, in all
     connection_seconds: float = 1.0
+    traced_seconds: float = 4.0
     starts: int = 9
     stalled_streams: int = 8
     many: int = 9500
@@ -39,7 +40,7 @@ class Plan:
 FULL = Plan(
     name="full",
     suites=(
-        *("bulk", "echo", "beside", "connections", "secure", "line"),
+        *("bulk", "echo", "beside", "connections", "traced", "secure", "line"),
         *("idle", "secure-idle", "stalled", "start", "many"),
     ),
 )

@@ -65,7 +65,7 @@ class Running:
                 child = Child(
                     program.role,
                     [*self._arguments(program.argv)],
-                    program.env,
+                    {name: value.format_map(self.places) for name, value in program.env.items()},
                     self.folder / f"{len(self.children)}-{program.role}.log",
                     forks=program.forks,
                 )

@@ -19,7 +19,7 @@ LINE_WINDOW_BYTES = 6 << 20
 MANY_CLIENTS = 4
 
 DIRECT, SOCAT, HAPROXY = "direct", "socat x2", "HAProxy x2"
-ASYNCIO, UVLOOP = "sokken asyncio", "sokken uvloop"
+ASYNCIO, UVLOOP, TRACED = "sokken asyncio", "sokken uvloop", "sokken traced"
 ORIGINAL, CHISEL, WSTUNNEL, WEBSOCAT, WEBSOCKIFY = "original in Go", "chisel", "wstunnel", "websocat", "websockify"
 OURS = (UVLOOP, ASYNCIO)  # the first that is present is the one that targets judge: uvloop is the default if installed
 MUST_PASS = (DIRECT, SOCAT, HAPROXY, *OURS)  # without these no figure means anything
@@ -63,6 +63,7 @@ class Catalogue:
     """All that can be measured here, and why the rest cannot."""
 
     plain: tuple[Stack, ...]
+    traced: tuple[Stack, ...]  # ours without and with traces
     secure: tuple[Stack, ...]  # TLS between client and server
     line: tuple[Stack, ...]  # the delay line between client and server
     many: Stack | None
@@ -153,6 +154,14 @@ def _sokken_client(loop: str, *options: str, scheme: str = "ws", entry: str = "e
 
 def _sokken(name: str, loop: str) -> Stack:
     return Stack(name, (_sokken_server(loop), _sokken_client(loop)))
+
+
+def _sokken_traced(loop: str) -> Stack:
+    """Every connection traced, at both ends, into a collector."""
+    collector = Program("collector", (sys.executable, "-m", "bench.collector", "{collector}"), "collector")
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:{collector}", "SOKKEN_TRACE_TRUST_PARENT": "always"}
+    programs = (replace(program, env=env) for program in (_sokken_server(loop), _sokken_client(loop)))
+    return Stack(TRACED, (collector, *programs))
 
 
 def _sokken_secure(name: str, loop: str) -> Stack:
@@ -296,8 +305,10 @@ def catalogue() -> Catalogue:
     else:
         secure = (_haproxy(secure=True), *(_sokken_secure(name, loop) for name, loop in loops.items()))
     judged = next(name for name in OURS if name in loops)
+    traced = _sokken_traced(loops[judged])
     return Catalogue(
         plain=(direct, _socat(), _haproxy(), *ours, *peers),
+        traced=(next(stack for stack in ours if stack.name == judged), traced),
         secure=secure,
         line=tuple(map(_through_line, (direct, *ours, *peers))),
         many=_sokken_many(judged, loops[judged]),

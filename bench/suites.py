@@ -31,6 +31,7 @@ SUITES = (
     Suite("echo", "echo: 64 bytes there and back", 40, "plain", run_with=traffic.echo),
     Suite("beside", "echo beside a bulk stream", 50, "plain", run_with=traffic.beside),
     Suite("connections", "new connections, 1 and 32 at a time", 70, "plain", run_with=traffic.connections),
+    Suite("traced", "new connections and bulk with traces", 60, "traced", run_with=traffic.traced),
     Suite("secure", "bulk with TLS between client and server", 40, "secure", run_with=traffic.secure),
     Suite("line", "a path with 20 ms of delay each way", 90, "line", run_with=traffic.line),
     Suite("idle", "memory of idle connections", 80, None, run_alone=footprint.idle),

@@ -117,6 +117,18 @@ SECTIONS = (
         ),
     ),
     Section(
+        "traced",
+        "Traces",
+        "Connections per second, 32 at a time, with every one of them traced at both ends into a collector, p99 of one"
+        " in microseconds, and GiB/s of one stream.",
+        (
+            Column("32 at a time", "32", "per_second", spread=True),
+            Column("p99", "32", "p99", spread=True),
+            Column("1 up", "1 up", "gib_s", spread=True),
+            Column("1 down", "1 down", "gib_s", spread=True),
+        ),
+    ),
+    Section(
         "secure",
         "Throughput with TLS",
         "GiB/s of one stream with TLS between client and server, and CPU seconds per GiB of each process going up.",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.results import NotMeasuredError, Results
-from bench.stacks import CHISEL, DIRECT, HAPROXY, ORIGINAL, OURS, SOCAT
+from bench.stacks import CHISEL, DIRECT, HAPROXY, ORIGINAL, OURS, SOCAT, TRACED
 
 Reader = Callable[[Results, str], float]
 
@@ -40,6 +40,11 @@ def median(suite: str, variant: str, metric: str) -> Reader:
 def ratio(suite: str, variant: str, metric: str, to: str) -> Reader:
     """Over another stack's in the same rounds."""
     return lambda results, ours: results.ratio(suite, variant, ours, metric, to)
+
+
+def of_traced(variant: str, metric: str) -> Reader:
+    """A figure of the traced stack over that of the same without traces."""
+    return lambda results, ours: results.ratio("traced", variant, TRACED, metric, ours)
 
 
 def lowest(*readers: Reader) -> Reader:
@@ -134,6 +139,18 @@ TARGETS = (
         "new connections per second, 32 at a time / the original in Go",
         *("x", 1.1, 1.7),
         ratio("connections", "32", "per_second", ORIGINAL),
+        is_more_better=True,
+    ),
+    Target(
+        "new connections per second, 32 at a time, every one traced / without traces",
+        *("x", 0.85, 0.95),
+        of_traced("32", "per_second"),
+        is_more_better=True,
+    ),
+    Target(
+        "bulk, 1 stream, the worse of up and down, traced / without traces",
+        *("x", 0.95, 1.0),
+        lowest(of_traced("1 up", "gib_s"), of_traced("1 down", "gib_s")),
         is_more_better=True,
     ),
     Target(

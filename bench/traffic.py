@@ -3,7 +3,7 @@
 Called by suites.py. Each measures one stack at a time, in interleaved rounds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.benchmark import Benchmark
 from bench.generator import Facts, LoadError
@@ -73,17 +73,27 @@ def _latencies(facts: Facts) -> dict[str, float]:
 
 def connections(bench: Benchmark, stacks: Sequence[Running]) -> None:
     """New connections per second (connect, one byte there and back, close), 1 and 32 at a time."""
-    counts = {str(parallel): count for parallel, count in bench.plan.connections}
+    _connect(bench, "connections", stacks, dict(bench.plan.connections), bench.plan.connection_seconds)
 
+
+def traced(bench: Benchmark, stacks: Sequence[Running]) -> None:
+    """The same 32 at a time, for so long that spans are sent meanwhile, and throughput: what traces cost."""
+    _connect(bench, "traced", stacks, {32: 1_000_000}, bench.plan.traced_seconds)
+    _move(bench, "traced", stacks, ("1 up", "1 down"), bench.plan.bulk_bytes, bench.plan.warmup_bytes)
+
+
+def _connect(
+    bench: Benchmark, suite: str, stacks: Sequence[Running], counts: Mapping[int, int], seconds: float
+) -> None:
     def measure(running: Running, variant: str) -> None:
-        limits = (counts[variant], variant, bench.plan.connection_seconds)
+        limits = (counts[int(variant)], variant, seconds)
         facts, cpu = bench.timed(running, "connect", running.entries[0], *limits)
         done = facts["connections"]
         costs = {f"cpu_{role}": seconds * 1e6 / done for role, seconds in cpu.items()}
         figures = {"per_second": done / facts["seconds"], "p50": facts["p50"], "p99": facts["p99"]}
-        bench.record("connections", variant, running, figures | costs)
+        bench.record(suite, variant, running, figures | costs)
 
-    bench.interleave("connections", stacks, tuple(counts), measure)
+    bench.interleave(suite, stacks, tuple(map(str, counts)), measure)
 
 
 def line(bench: Benchmark, stacks: Sequence[Running]) -> None:

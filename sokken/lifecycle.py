@@ -10,6 +10,7 @@ import gc
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -42,6 +43,8 @@ class Signals:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asked = asyncio.Event()
+        self.asked_at: float | None = None
+        """When the process was asked to end (monotonic)."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, logs.reopen)
@@ -60,6 +63,7 @@ class Signals:
             log.warning("forced_exit", signal=signal.Signals(number).name)
             os._exit(1)  # every socket resets on close: nobody takes this for an end
         log.info("leaving", signal=signal.Signals(number).name)
+        self.asked_at = time.monotonic()
         self._asked.set()
 
 
@@ -68,6 +72,7 @@ async def drain(settings: DrainSettings, connections: Connections, close_door: C
     await asyncio.sleep(settings.endpoint_delay_seconds)
     log.info("draining", connections=len(connections), seconds=settings.drain_timeout_seconds)
     close_door()
+    connections.drain_ends_at = time.monotonic() + settings.drain_timeout_seconds
     connections.go_away()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.drain_timeout_seconds):

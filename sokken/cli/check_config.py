@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from sokken.admin.door import open_token
 from sokken.cli.arguments import load_settings
 from sokken.cli.options import CommandLine
 from sokken.errors import ConfigurationError
@@ -48,6 +49,9 @@ def check_config(line: CommandLine) -> int:
 def find_problems(settings: ProgramSettings) -> Iterator[str]:
     """Yield one line for each well-formed setting that cannot work on this host, as it is now."""
     yield from _unresolvable("API_ADDR", settings.api_addr)
+    if settings.admin_addr is not None:
+        yield from _unresolvable("SOKKEN_ADMIN_ADDR", settings.admin_addr)
+    yield from _failing(lambda: open_token(settings.admin_token_file))
     if isinstance(settings, ClientSettings):
         for forward in settings.forwards:
             yield from _unresolvable("a forward", forward.listen)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from sokken import __version__
 from sokken.cli.arguments import load_settings
 from sokken.cli.help import overview, program_help
-from sokken.cli.options import CHECK, DOCTOR, POLICY, PROBE, CommandLine, parse_command_line
+from sokken.cli.options import CHECK, DOCTOR, POLICY, PROBE, TOP, CommandLine, parse_command_line
 from sokken.errors import ConfigurationError, UsageError
 from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, ServerSettings
 from sokken.settings.catalogue import PROGRAMS
@@ -54,6 +54,10 @@ def _find_command(words: Sequence[str]) -> Callable[[Sequence[str]], int] | None
             from sokken.cli.doctor import doctor
 
             return doctor
+        case ["top"]:
+            from sokken.cli.top import top
+
+            return top
         case _:
             return None
 
@@ -86,6 +90,6 @@ def _unknown_program(line: CommandLine) -> str:
         return line.problems[0].text
     if not line.program:
         return f"{CHECK} is followed by server or client, for example sokken {CHECK} server"
-    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, DOCTOR, PROBE])
+    near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, DOCTOR, PROBE, TOP])
     hint = f"did you mean {near}?" if near else "for example sokken server --help"
     return f"unknown command {line.program!r}, {hint}"

@@ -26,6 +26,7 @@ More:
                                  check the settings, and show where each came from
   sokken policy test --identity IDENTITY --target HOST:PORT
                                  which rule decides, and why (sokken policy --help)
+  sokken top URL                 the connections of a running program, live (sokken top --help)
   sokken doctor [URL]            why a tunnel does not work, and what to change (sokken doctor --help)
   sokken probe [live|ready]      is the program of this container alive, or ready? (sokken probe --help)
   sokken --version

@@ -14,6 +14,7 @@ from sokken.settings.environment import suggest
 
 CHECK: Final = "check-config"
 POLICY: Final = "policy"
+TOP: Final = "top"
 DOCTOR: Final = "doctor"
 PROBE: Final = "probe"
 _HELP: Final = ("-h", "-help")

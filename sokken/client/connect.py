@@ -26,6 +26,7 @@ from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
 from sokken.protocol.outcomes import ConnectOutcome, Outcome
 from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import Channel
 from sokken.transport.credentials import Credentials, CredentialSettings
 from sokken.transport.dial import DialError, DialFailure, dial
@@ -86,14 +87,26 @@ class ConnectSettings(CredentialSettings, Protocol):
 
 
 class ConnectError(SokkenError):
-    """An attempt failed. ``retry`` says whether another may succeed, ``retry_after`` (seconds) not before when."""
+    """An attempt failed. ``retry`` says whether another may succeed, ``retry_after`` (seconds) not before when.
 
-    def __init__(self, outcome: str, detail: str, *, retry: bool, retry_after: float | None = None) -> None:
+    ``answer`` is what the server said, if it did.
+    """
+
+    def __init__(
+        self,
+        outcome: str,
+        detail: str,
+        *,
+        retry: bool,
+        retry_after: float | None = None,
+        answer: Answer | None = None,
+    ) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.retry = retry
         self.retry_after = retry_after
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +126,22 @@ class Connector:
         self._plane = plane
         self._settings = settings
         self._resolver = Resolver(plane.loop)
-        self._credentials = Credentials(settings)
+        self.credentials = Credentials(settings)
         self._proxy_of = cache(partial(_choose_proxy, settings))  # a client has few servers
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
 
-    async def open(self, url: ServerUrl, connection_id: str) -> Opened:
+    async def open(self, url: ServerUrl, connection_id: str, trail: Trail = NO_TRAIL) -> Opened:
         """Open a WebSocket, trying again as long as the budget lasts; raises ConnectError."""
-        headers = {**self._claims, CONNECTION_ID: connection_id}
+        headers = {**self._claims, CONNECTION_ID: connection_id, **trail.headers}
         loop = self._plane.loop
         deadline = loop.time() + self._settings.connect_timeout_seconds
         full, failure = self._settings.attempt_timeout_seconds, None
         for attempt in itertools.count():
             remaining = deadline - loop.time()
             try:
-                return await self._attempt(lambda: self._upgrade(url, headers), remaining)
+                return await self._attempt(lambda: self._upgrade(url, headers, trail), remaining)
             except ConnectError as error:
                 if failure is not None and error.outcome == ConnectOutcome.CONNECT_TIMEOUT and remaining < full:
                     raise failure from None  # this attempt was cut short: the one before says more
@@ -139,6 +152,7 @@ class Connector:
                 if delay is None:
                     raise
                 log.debug("connect_retry", connection_id=connection_id, attempt=attempt + 1, detail=error.detail)
+                trail.retry(error.outcome)
                 await asyncio.sleep(delay)
         raise AssertionError  # pragma: no cover -- count() does not end
 
@@ -173,11 +187,12 @@ class Connector:
             detail = f"the connection to the server was lost: {(error.strerror or '').lower() or error}"
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
-    async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str]) -> Opened:
-        headers = {**self._credentials.headers(), **headers}
+    async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str], trail: Trail) -> Opened:
+        headers = {**self.credentials.headers(), **headers}
         key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
-        channel = await self._dial(url)
+        channel = await self._dial(url, trail)
         try:
+            trail.enter(Stage.UPGRADE)
             answer, tail = await exchange(self._plane, channel, format_upgrade_request(url, key, headers))
             if answer.status != _SWITCHING:
                 raise self._refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
@@ -187,8 +202,8 @@ class Connector:
             raise
 
     async def _check(self, url: ServerUrl) -> None:
-        headers = {**self._credentials.headers(), **self._claims}
-        channel = await self._dial(url)
+        headers = {**self.credentials.headers(), **self._claims}
+        channel = await self._dial(url, NO_TRAIL)
         try:
             answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
         finally:
@@ -201,23 +216,25 @@ class Connector:
     def _refused(self, answer: Answer, body: bytes) -> ConnectError:
         verdict = judge_answer(answer, body)
         retry_after = parse_retry_after(answer.headers.get("retry-after", ""))
-        detail = self._credentials.hide(verdict.detail)
-        return ConnectError(verdict.outcome, detail, retry=verdict.retry, retry_after=retry_after)
+        detail = self.credentials.hide(verdict.detail)
+        return ConnectError(verdict.outcome, detail, retry=verdict.retry, retry_after=retry_after, answer=answer)
 
-    async def _dial(self, url: ServerUrl) -> Channel:
-        context = self._credentials.context() if url.secure else None
-        channel = await self._reach(url)
+    async def _dial(self, url: ServerUrl, trail: Trail) -> Channel:
+        context = self.credentials.context() if url.secure else None
+        channel = await self._reach(url, trail)
         if context is None:
             return channel
+        trail.enter(Stage.TLS)
         name = self._settings.server_name or url.host.partition("%")[0]
         return await start_tls(self._plane.loop, channel, context, name)
 
-    async def _reach(self, url: ServerUrl) -> Channel:
+    async def _reach(self, url: ServerUrl, trail: Trail) -> Channel:
         seconds = self._settings.attempt_timeout_seconds
         proxy = self._proxy_of(url)
         if proxy is None:
-            return await dial(self._resolver, Address(url.host, url.port), seconds)
-        authority, context_of = connect_authority(url), self._credentials.proxy_context
+            return await dial(self._resolver, Address(url.host, url.port), seconds, trail=trail)
+        trail.enter(Stage.TCP)
+        authority, context_of = connect_authority(url), self.credentials.proxy_context
         return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
 
 

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from sokken.client.connect import ConnectError, Connector, Opened
 from sokken.protocol.address import Forward
-from sokken.protocol.handshake import SUBPROTOCOL_V1
+from sokken.protocol.handshake import SUBPROTOCOL_V1, Answer
 from sokken.protocol.outcomes import ConnectOutcome, Outcome, Reason
+from sokken.protocol.trace_context import TRACE_RESPONSE, parse_trace_context
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAILS, Trails
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.plane import Plane
 from sokken.transport.relay import Relay
@@ -43,6 +45,7 @@ class Forwarder:
         connector: Connector,
         connections: Connections,
         tasks: asyncio.TaskGroup,
+        trails: Trails = NO_TRAILS,
     ) -> None:
         self._url = forward.url
         self._target = forward.url.target
@@ -52,17 +55,20 @@ class Forwarder:
         self._connector = connector
         self._connections = connections
         self._tasks = tasks
+        self._begin_trail = trails.of_forward(forward)
 
     def accept(self, local: socket.socket, peer: str) -> None:
         """Take an application's connection, or reset it when there are too many."""
+        connection_id = new_connection_id()
         connection = Connection(
             self._connections,
-            new_connection_id(),
+            connection_id,
             self._settings.client_id,
             peer,
             self._target,
             self._labels,
             is_up_outward=True,
+            trail=self._begin_trail(connection_id),
         )
         if self._connections.is_full:
             self._give_up(
@@ -76,12 +82,16 @@ class Forwarder:
         try:
             opened = await self._connect(connection, local)
         except ConnectError as error:
-            self._give_up(connection, local, error.outcome, error.detail)
+            self._give_up(connection, local, error.outcome, error.detail, error.answer)
         except asyncio.CancelledError:
-            self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
+            if connection.is_killed:
+                self._give_up(connection, local, Outcome.KILLED, "it was aborted at the admin address")
+            else:
+                self._give_up(connection, local, Outcome.DRAIN_DEADLINE, "the client is ending")
             raise
         except Exception:
             log.exception("connection_failed", **connection.describe(), outcome=Outcome.INTERNAL_ERROR)
+            connection.trail.fail(Outcome.INTERNAL_ERROR)
             local.close()
             self._connections.release(connection)
         else:
@@ -99,7 +109,7 @@ class Forwarder:
 
         self._plane.resets.add(local, on_reset)
         try:
-            return await self._connector.open(self._url, connection.id)
+            return await self._connector.open(self._url, connection.id, connection.trail)
         except asyncio.CancelledError:
             # It could have been cancelled by somebody else, too: then that is what happens.
             if task is None or not was_reset or task.uncancel():
@@ -125,8 +135,14 @@ class Forwarder:
             relay.go_away()
         self._connections.tell(connection)
 
-    def _give_up(self, connection: Connection, local: socket.socket, outcome: str, detail: str) -> None:
+    def _give_up(
+        self, connection: Connection, local: socket.socket, outcome: str, detail: str, answer: Answer | None = None
+    ) -> None:
         """Reset the application's connection, and say why in one line."""
         local.close()
-        log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail)
+        there = parse_trace_context(answer.headers.get(TRACE_RESPONSE, "")) if answer else None
+        quoted = {"server_trace_id": there.trace_id} if there else {}
+        log.warning("connection_failed", **connection.describe(), outcome=outcome, detail=detail, **quoted)
+        connection.trail.fail(outcome, None if answer is None else answer.status)
+        self._connections.fail(outcome)
         self._connections.release(connection)

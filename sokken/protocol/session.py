@@ -123,6 +123,13 @@ class Session:
         return self.outcome is None and self._local_ended != self._peer_ended
 
     @property
+    def ended_side(self) -> str | None:
+        """While half-closed, whose direction has ended: ``local`` or ``peer``."""
+        if not self.is_half_closed:
+            return None
+        return "local" if self._local_ended else "peer"
+
+    @property
     def may_send(self) -> bool:
         """Whether frames may still be sent (nothing follows a Close, RFC 6455 section 5.5.1)."""
         return not self._close_sent

@@ -7,7 +7,7 @@ anything listens, so that what is configured and cannot work ends the program in
 import time
 from pathlib import Path
 from ssl import cert_time_to_seconds
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sokken.errors import ConfigurationError
 from sokken.protocol.credentials import (
@@ -24,7 +24,7 @@ from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.proxy import Exemption, Proxy
 from sokken.server.request import TunnelRequest
 from sokken.transport.channel import TlsChannel
-from sokken.transport.files import Watched, WatchedFile
+from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, parse_authorities, parse_key_pair, server_context
 
 _JWT: Final = ("jwt_issuer", "jwt_audience", "jwt_jwks_url", "jwt_jwks_file", "jwt_jwks_ca_file", "jwt_jwks_token_file")
@@ -138,7 +138,7 @@ class Authentication:
 
     def __init__(self) -> None:
         self._authenticators: list[Authenticator] = []
-        self.files: list[Watched] = []
+        self.files: list[WatchedFile[Any]] = []
         """To be looked at again."""
         self.published: PublishedKeys | None = None
         """To be kept fresh."""

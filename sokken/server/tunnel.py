@@ -31,6 +31,7 @@ from sokken.server.greeting import Greeting
 from sokken.server.origin import Origin, find_origin
 from sokken.server.request import TunnelRequest
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAILS, Trail, Trails
 from sokken.transport.channel import Channel
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
@@ -84,8 +85,10 @@ class Tunnels:
         admission: Admission,
         connections: Connections,
         tasks: asyncio.TaskGroup,
+        trails: Trails = NO_TRAILS,
     ) -> None:
         self._plane = plane
+        self._trails = trails
         self._settings = settings
         self._authentication = authentication
         self._greeting = greeting
@@ -135,30 +138,42 @@ class Tunnels:
             **_describe(origin),
             "target": mask_user(request.asked),
         }
+        trail = self._trails.of_request(request.headers, origin.peer, claims, connection_id)
         try:
-            await self._open(request, tail, claims, origin, story)
+            await self._open(request, tail, claims, origin, story, trail)
         except Refusal as refusal:
+            trail.fail(refusal.reason, refusal.status)
             story |= {"cause": refusal.cause} if refusal.cause else {}
-            log.warning("connection_refused", **story, reason=refusal.reason, detail=refusal.detail)
-            headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True)}
+            self._connections.fail(refusal.reason)
+            log.warning("connection_refused", **story, **trail.ids, reason=refusal.reason, detail=refusal.detail)
+            headers = {CONNECTION_ID: connection_id, "Date": formatdate(usegmt=True), **trail.headers}
             Leave(self._plane, request.channel, format_refusal(refusal, headers))
         except ConnectionResetError:
-            log.info("connection_abandoned", **story, outcome=Outcome.PEER_RESET)
+            trail.fail(Outcome.PEER_RESET)
+            log.info("connection_abandoned", **story, **trail.ids, outcome=Outcome.PEER_RESET)
             request.channel.close()
         except asyncio.CancelledError:
             request.channel.close()
             raise
         except Exception:
-            log.exception("request_failed", **story)
+            trail.fail(Outcome.INTERNAL_ERROR)
+            log.exception("request_failed", **story, **trail.ids)
             Leave(self._plane, request.channel, format_fault(connection_id))
 
     async def _open(
-        self, request: TunnelRequest, tail: bytes, claims: Claims, origin: Origin, story: dict[str, object]
+        self,
+        request: TunnelRequest,
+        tail: bytes,
+        claims: Claims,
+        origin: Origin,
+        story: dict[str, object],
+        trail: Trail,
     ) -> None:
         self._greeting.greet_request(origin)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)
+        trail.identify(identity)
         admitted = self._admission.decide(request.asked, identity)
         connection_id = str(story["connection_id"])
         connection = Connection(
@@ -169,6 +184,7 @@ class Tunnels:
             admitted.target,
             _labels(identity, claims.tunnel, claims.version, origin.via, origin.forwarded_for),
             identity=identity,
+            trail=trail,
         )
         self._connections.admit(connection)
         try:
@@ -177,14 +193,17 @@ class Tunnels:
             self._connections.release(connection)
             raise
         self._connections.open(connection, relay)
-        relay.start(tail, format_switching_protocols(key, subprotocol, {CONNECTION_ID: connection_id}))
+        headers = {CONNECTION_ID: connection_id, **trail.headers}
+        relay.start(tail, format_switching_protocols(key, subprotocol, headers))
         if self._connections.is_draining:
             relay.go_away()
         self._connections.tell(connection)
 
     async def _connect(self, channel: Channel, admitted: Admitted, connection: Connection, subprotocol: str) -> Relay:
+        connection.trail.dial(admitted.target)
         local = await self._dial(channel, admitted, connection)
         try:
+            connection.trail.reach(local)
             connection.dialled = self._admission.confirm(admitted, local)
             if admitted.limits.proxy_protocol:
                 _announce(local, connection, channel)
@@ -215,6 +234,9 @@ class Tunnels:
         except DialError as error:
             if waiting.is_abandoned:
                 raise ConnectionResetError("the client has gone") from None
+            if connection.is_killed:
+                detail = "whoever runs this server has ended the attempt to reach the target"
+                raise Refusal(Reason.TARGET_TIMEOUT, detail) from None
             if waiting.is_given_up:
                 raise Refusal(Reason.DRAINING, "this server ends before its target has answered") from None
             raise Refusal(_REASONS[error.failure], error.detail) from None

@@ -11,24 +11,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sokken.settings.environment import UnknownSetting
     from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load
-    from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings
+    from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
+    from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
     "ClientSettings",
     "InvalidSettings",
     "Loaded",
+    "OpenTelemetry",
     "Problem",
     "ProgramSettings",
     "ServerSettings",
     "Source",
+    "TopSettings",
     "UnknownSetting",
     "load",
+    "read_opentelemetry",
 ]
 
 _HOMES = {
     "environment": ["UnknownSetting"],
     "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load"],
-    "models": ["ClientSettings", "ProgramSettings", "ServerSettings"],
+    "models": ["ClientSettings", "ProgramSettings", "ServerSettings", "TopSettings"],
+    "opentelemetry": ["OpenTelemetry", "read_opentelemetry"],
 }
 
 

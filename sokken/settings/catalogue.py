@@ -58,6 +58,18 @@ def programs_of(name: str) -> list[str]:
     return [program for program, settings in PROGRAMS.items() if name in settings.model_fields]
 
 
+def shown_settings(settings: ProgramSettings) -> list[dict[str, object]]:
+    """What holds, for a person: each variable, its value without secrets, and whether it was given."""
+    return [
+        {
+            "variable": setting.variable,
+            "value": setting.show(getattr(settings, name)),
+            "given": name in settings.model_fields_set,
+        }
+        for name, setting in settings_of(type(settings)).items()
+    ]
+
+
 def format_value(value: object) -> str:
     """Format a value as an argument or a variable would give it; bytes that are no text are escaped."""
     if value is None:

@@ -35,12 +35,15 @@ ORIGIN_EXAMPLE: Final = "https://console.example"
 CLAIM_EXAMPLE: Final = "laptop-7.example"
 NETWORK_EXAMPLE: Final = "10.0.0.0/8"
 JWKS_EXAMPLE: Final = "https://issuer.example/jwks"
+HOST_NAME_EXAMPLE: Final = "tunnel.example"
 
 _SEPARATORS = re.compile(r"[,\s]+")
 # RFC 3986 section 3.3: segments of unreserved characters, sub-delims, ":" and "@".
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 # RFC 6454 section 6.2; browsers write it in lower case.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+# A token of RFC 9110 section 5.6.2.
+_BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _JWKS_URL = re.compile(r"(https://[A-Za-z0-9.:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[!$-~]*)?")
 
 
@@ -119,6 +122,12 @@ def _parse_claim(text: str) -> str:
     return text
 
 
+def _parse_baggage_key(text: str) -> str:
+    if not _BAGGAGE_KEY.fullmatch(text):
+        raise ValueError(f"{text!r}: this is no name of a baggage entry, for example team")
+    return text
+
+
 def _refuse_empty(value: object) -> object:
     """Refuse an empty text: it would be the current folder."""
     if value == "":
@@ -133,11 +142,11 @@ def _parse_jwks_url(text: str) -> str:
     return text
 
 
-def _parse_server_name(text: str) -> str:
+def _parse_host(text: str) -> str:
     try:
         return str(ip_address(text)) if ":" in text else parse_target(f"{text}:1").host
     except (ValueError, AddressError):
-        raise ValueError(f"{text!r}: this is no host name or IP address, for example tunnel.example") from None
+        raise ValueError(f"{text!r}: this is no host name or IP address, for example {HOST_NAME_EXAMPLE}") from None
 
 
 def _parse_text(text: str) -> str:
@@ -180,8 +189,11 @@ JwksUrl = Annotated[
 ]
 ServerName = Annotated[
     str | None,
-    PlainValidator(_translated(_parse_server_name)),
-    Mark(unit="name", example="tunnel.example", refuses_empty=True),
+    PlainValidator(_translated(_parse_host)),
+    Mark(unit="name", example=HOST_NAME_EXAMPLE, refuses_empty=True),
+]
+HostNames = Annotated[
+    tuple[str, ...], PlainValidator(_listed(_parse_host)), Mark(unit="list", example=HOST_NAME_EXAMPLE)
 ]
 HeaderFields = Annotated[
     tuple[tuple[str, str], ...],
@@ -201,6 +213,7 @@ Networks = Annotated[
     PlainValidator(_listed(_parse_network)),
     Mark(unit="list", example=NETWORK_EXAMPLE),
 ]
+BaggageKeys = Annotated[tuple[str, ...], PlainValidator(_listed(_parse_baggage_key)), Mark(unit="list", example="team")]
 Claim = Annotated[str, PlainValidator(_translated(_parse_claim)), Mark(unit="name")]
 OptionalClaim = Annotated[
     str | None,
@@ -214,6 +227,12 @@ ListenAddress = Annotated[
     Address,
     PlainValidator(_translated(parse_listen_address)),
     Mark(unit="address", argument="API_ADDR", example=":8000"),
+]
+OptionalListenAddress = Annotated[
+    Address | None,
+    PlainValidator(_translated(parse_listen_address)),
+    BeforeValidator(_none_if_empty),
+    Mark(unit="address", example="127.0.0.1:19000"),
 ]
 Targets = Annotated[
     tuple[Address, ...],

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sokken.protocol.address import LISTEN_EXAMPLE, Address
 from sokken.protocol.proxy import NO_PROXY_EXAMPLE
 from sokken.settings.fields import (
+    BaggageKeys,
     BasePath,
     Claim,
     Connections,
@@ -27,6 +28,7 @@ from sokken.settings.fields import (
     Files,
     Forwards,
     HeaderFields,
+    HostNames,
     JwksUrl,
     ListenAddress,
     Mark,
@@ -34,6 +36,7 @@ from sokken.settings.fields import (
     MessageBytes,
     Networks,
     OptionalClaim,
+    OptionalListenAddress,
     OptionalPath,
     OptionalSeconds,
     OptionalText,
@@ -58,8 +61,8 @@ def host_claim() -> str:
     return _OUTSIDE_CLAIMS.sub("-", socket.gethostname())[:128] or "localhost"
 
 
-class ProgramSettings(BaseSettings):
-    """What both programs know."""
+class Variables(BaseSettings):
+    """Where settings come from: arguments, then the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -71,10 +74,36 @@ class ProgramSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment; no file that lies about is ever read."""
+        return init_settings, env_settings
+
+
+class ProgramSettings(Variables):
+    """What both programs know."""
+
     api_addr: ListenAddress = Field(
         description="Where HTTP is served: /health, /livez and /readyz, and on the server the tunnels"
     )
     max_connections: Connections = Field(default=100, description="When reached, further connections are rejected")
+    admin_addr: OptionalListenAddress = Field(
+        default=None, description="Where the status page, /statusz, /connections and /metrics are served, if anywhere"
+    )
+    admin_token_file: CredentialPath = Field(
+        default=None,
+        description="File of the bearer token without which these are not shown, and no connection aborted",
+    )
+    admin_hosts: HostNames = Field(
+        default=(), description="Names by which they may be asked for, besides IP addresses and localhost"
+    )
     log_debug: Switch = Field(default=False, description="Log at level DEBUG rather than INFO")
     log_file: OptionalPath = Field(default=None, description="Path of the log file, if absent log to stderr")
     log_max_age_days: Days = Field(default=1, description="Age of the log file at which it is rotated")
@@ -82,6 +111,13 @@ class ProgramSettings(BaseSettings):
     log_max_size_mb: Megabytes = Field(default=10, description="Size of the log file at which it is rotated")
     log_pretty: Switch = Field(
         default=False, description="Log to the console in colour, not JSON; overrides the log file"
+    )
+    log_peer: Annotated[Literal["full", "network"], Mark(unit="name")] = Field(
+        default="full", description="Peers' addresses in the log: full, or only their network (/24, IPv6 /56)"
+    )
+    trace_session: Annotated[Literal["link", "child", "off"], Mark(unit="name")] = Field(
+        default="link",
+        description="A connection's span from opening to end: a trace of its own with a link, a child, or off",
     )
     half_closed_timeout_seconds: Seconds = Field(
         default=3600, description="A half-closed connection is aborted when nothing moves for this long"
@@ -110,17 +146,21 @@ class ProgramSettings(BaseSettings):
         description="What is reached without a proxy: names, domains, addresses, networks, or *",
     )
 
+    @field_validator("admin_addr")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it by name
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments, then the environment; no file that lies about is ever read."""
-        return init_settings, env_settings
+    def _refuse_one_address_for_both(cls, admin_addr: Address | None, others: ValidationInfo) -> Address | None:
+        """Refuse the public address for what is not public."""
+        if admin_addr is not None and admin_addr.port and admin_addr == others.data.get("api_addr"):
+            raise ValueError(f"'{admin_addr}': this is API_ADDR, too; give it its own, for example 127.0.0.1:19000")
+        return admin_addr
+
+
+class TopSettings(Variables):
+    """What `sokken top` knows."""
+
+    admin_token_file: CredentialPath = Field(
+        default=None, description="File of the bearer token to show to the admin address"
+    )
 
 
 class ServerSettings(ProgramSettings):
@@ -182,6 +222,15 @@ class ServerSettings(ProgramSettings):
     )
     reload_interval_seconds: Seconds = Field(
         default=10, description="How often certificates, tokens, keys and policy are looked at for changes"
+    )
+
+    trace_trust_parent: Annotated[Literal["authenticated", "always", "never"], Mark(unit="name")] = Field(
+        default="authenticated",
+        description="Whose traces the server continues; from others it begins its own, with a link",
+    )
+    trace_client_address: Switch = Field(default=False, description="Put clients' addresses into spans")
+    baggage_keys: BaggageKeys = Field(
+        default=(), description="Names of the W3C baggage entries that become attributes of spans"
     )
 
     @field_validator("proxy_protocol")
@@ -261,9 +310,10 @@ class ClientSettings(ProgramSettings):
         """Refuse what could never listen, or never be told apart. Port 0 is a new port every time."""
         listens = [forward.listen for forward in self.forwards if forward.listen.port]
         names = [forward.name for forward in self.forwards if forward.name != str(forward.listen)]
-        if self.api_addr in listens:
-            problem = "a forward's listen address is API_ADDR, too; give it its own"
-            raise ValueError(f"'{self.api_addr}': {problem}, for example {LISTEN_EXAMPLE}")
+        for address, what in ((self.api_addr, "API_ADDR"), (self.admin_addr, "SOKKEN_ADMIN_ADDR")):
+            if address in listens:
+                problem = f"a forward's listen address is {what}, too; give it its own"
+                raise ValueError(f"'{address}': {problem}, for example {LISTEN_EXAMPLE}")
         if listen := _first_repeated(listens):
             problem = "two forwards have this listen address; give each its own"
             raise ValueError(f"'{listen}': {problem}, for example {LISTEN_EXAMPLE}")

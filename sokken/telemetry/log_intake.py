@@ -6,13 +6,17 @@ standard error as a bare trace.
 
 import asyncio
 import logging
+import math
 import sys
 import threading
+import time
 import warnings
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any, Final, TextIO
 
 import structlog
 
+_SDK_INTERVAL_SECONDS: Final = 60.0
 _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
 
 
@@ -29,10 +33,34 @@ class LoggingBridge(logging.Handler):
         structlog.get_logger(record.name).log(level, "library_message", message=message, exc_info=record.exc_info)
 
 
+class SdkFilter(logging.Filter):
+    """Lets OpenTelemetry's SDK say each thing once a minute, without its tracebacks, and no secret at all."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record goes on; those of others do."""
+        if not record.name.startswith("opentelemetry."):
+            return True
+        record.exc_info = None
+        if record.name == "opentelemetry.util.re":  # it quotes a header, which may be a credential
+            record.msg, record.args = "OTEL_EXPORTER_OTLP_HEADERS: an entry is no NAME=VALUE, and is left out", ()
+        what, now = (record.name, str(record.msg)), self._clock()
+        if now - self._said.get(what, -math.inf) < _SDK_INTERVAL_SECONDS:
+            return False
+        self._said[what] = now
+        return True
+
+
 def capture_logging(level: int) -> None:
     """Take in what libraries log at that level or above, and Python's warnings."""
     if not any(isinstance(handler, LoggingBridge) for handler in logging.root.handlers):
-        logging.root.addHandler(LoggingBridge())
+        bridge = LoggingBridge()
+        bridge.addFilter(SdkFilter())
+        logging.root.addHandler(bridge)
     logging.root.setLevel(level)
     # Tunnels tell of themselves, and health checks are not worth a line each.
     logging.getLogger("aiohttp.access").disabled = True

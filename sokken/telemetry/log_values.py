@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import isfinite
 from types import TracebackType
 from typing import Any
@@ -46,6 +47,23 @@ def make_plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 JS
     except Exception:  # noqa: BLE001 a foreign container may do anything while it is walked
         return _unprintable(value)
     return _clean(_text(value))
+
+
+def mask_address(text: str) -> str:
+    """Return an address (``HOST``, ``HOST:PORT``, ``[HOST]:PORT``) as its network: /24, and of IPv6 /56.
+
+    What is no IP address becomes ``***``: it may be a person's machine all the same.
+    """
+    text = text.strip()
+    if text.count(":") == 1 or text.startswith("["):
+        text = text.rpartition(":")[0] if not text.endswith("]") else text
+    try:
+        address = ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return MASK
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ip_network((address, 24 if address.version == 4 else 56), strict=False))
 
 
 def describe_exception(error: BaseException) -> list[dict[str, Any]]:

@@ -25,11 +25,12 @@ from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
 from sokken.telemetry.log_queue import LineQueue
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
-from sokken.telemetry.log_values import describe_exception, make_plain
+from sokken.telemetry.log_values import describe_exception, make_plain, mask_address
 
 __all__ = ["batching", "configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
 
-HEAD = ("timestamp", "level", "event", "logger", "role", "version")
+HEAD = ("timestamp", "level", "event", "logger", "role", "version", "service")
+_PEERS = frozenset({"peer", "forwarded_for"})
 
 
 class LogSettings(Protocol):
@@ -42,6 +43,10 @@ class LogSettings(Protocol):
     @property
     def log_pretty(self) -> bool:
         """Write for a person at a terminal; overrides the file."""
+
+    @property
+    def log_peer(self) -> str:
+        """``full``, or ``network``: peers' addresses are cut to their network."""
 
     @property
     def log_file(self) -> Path | None:
@@ -106,8 +111,10 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, _loggers.setdefault(name, Logger(name)))
 
 
-def configure(settings: LogSettings, role: str, version: str) -> None:
+def configure(settings: LogSettings, role: str, version: str, service: str = "") -> None:
     """Send all logs of this process where the settings say; role is ``server`` or ``client``.
+
+    ``service`` is what others call it (OTEL_SERVICE_NAME), on every line if it is given.
 
     Raises ConfigurationError when the log file cannot be opened.
     """
@@ -115,7 +122,8 @@ def configure(settings: LogSettings, role: str, version: str) -> None:
     _process.queue.flush()
     former, _process.sink = _process.sink, _open_sink(settings)
     former.close()
-    _process.role, _process.version = role, version
+    _process.identity = {"role": role, "version": version, **({"service": service} if service else {})}
+    _process.masks_peers = settings.log_peer == "network"
     _process.render = _choose_format(settings)
     level = logging.DEBUG if settings.log_debug else logging.INFO
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
@@ -186,14 +194,20 @@ def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
     return line
 
 
+def _mask_peers(line: Line) -> Line:
+    if _process.masks_peers:
+        for name in _PEERS & line.keys():
+            line[name] = ", ".join(map(mask_address, str(line[name]).split(",")))
+    return line
+
+
 def _put_head(output: Output, level: str, line: Line, told_at: float) -> Line:
     head = {
         "timestamp": datetime.fromtimestamp(told_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": level,
         "event": line.pop("event", ""),
         "logger": output.name,
-        "role": _process.role,
-        "version": _process.version,
+        **_process.identity,
     }
     if not line.keys().isdisjoint(HEAD):  # such as a peer's version: the head is ours, the field has its value
         line = {f"field_{name}" if name in HEAD else name: value for name, value in line.items()}
@@ -201,7 +215,7 @@ def _put_head(output: Output, level: str, line: Line, told_at: float) -> Line:
 
 
 def _make_line(output: Output, level: str, line: Line, told_at: float) -> bytes:
-    whole = _put_head(output, level, cast(Line, make_plain(line)), told_at)
+    whole = _put_head(output, level, _mask_peers(cast(Line, make_plain(line))), told_at)
     return _process.render(whole).encode(errors="backslashreplace")
 
 
@@ -215,7 +229,7 @@ def _queue(output: Output, level: str, line: Line) -> NoReturn:
     raise structlog.DropEvent
 
 
-# What is to be on every line (the ids of the current trace) is added before _queue.
+# The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.
 _CHAIN: list[Any] = [_describe_exc_info, _queue]
 
 # Pure ASCII: no control character, and no broken surrogate, survives unescaped.
@@ -235,7 +249,8 @@ class _Process:
     """What configure() decided; JSON on standard error until then, so that no early line is lost."""
 
     def __init__(self) -> None:
-        self.role = self.version = ""
+        self.identity = {"role": "", "version": ""}
+        self.masks_peers = False
         self.sink: Sink = StandardErrorSink(_format_line)
         self.render: Callable[[Mapping[str, Any]], str] = _format_json
         self.queue = LineQueue(_finish)

@@ -8,12 +8,14 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from sokken.protocol.address import Address
 from sokken.protocol.identity import ANONYMOUS, Identity, format_uuid7
+from sokken.protocol.outcomes import Outcome
 from sokken.telemetry.logs import get_logger
+from sokken.telemetry.trail import NO_TRAIL, Trail
 from sokken.transport.relay import Relay
 
 T = TypeVar("T")
@@ -52,8 +54,12 @@ class Connection:
     """The log has been told that its tunnel is up."""
     dialled: str | None = None
     """The target's address, if it is to be judged again."""
+    trail: Trail = NO_TRAIL
+    """What it leaves in traces and metrics."""
     give_up: Callable[[], object] | None = None
     """Ends the attempt to connect, while there is no relay yet."""
+    is_killed: bool = False
+    """Somebody who runs this program wants it ended."""
 
     @property
     def bytes_up(self) -> int:
@@ -69,9 +75,29 @@ class Connection:
             return 0
         return self.relay.bytes_in if self.is_up_outward else self.relay.bytes_out
 
+    @property
+    def half_closed(self) -> str | None:
+        """While it is half-closed, the direction that has ended: ``up`` or ``down``."""
+        side = None if self.relay is None else self.relay.session.ended_side
+        if side is None:
+            return None
+        return "up" if (side == "local") == self.is_up_outward else "down"
+
+    def kill(self) -> None:
+        """End it, whatever it is doing, and have both ends told: its outcome is ``killed``."""
+        self.is_killed = True
+        if self.relay is not None:
+            self.relay.end(Outcome.KILLED)
+        elif self.give_up is not None:
+            self.give_up()
+
     def peer_drains(self) -> None:
         """Called by its relay: worth a line; the connection goes on."""
         log.info("peer_draining", **self.describe())
+
+    def direction_ended(self, *, by_peer: bool) -> None:
+        """Called by its relay."""
+        self.trail.half_close("down" if by_peer == self.is_up_outward else "up")
 
     def ended(self) -> None:
         """Called by its relay."""
@@ -85,7 +111,29 @@ class Connection:
             "peer": self.peer,
             "target": None if self.target is None else str(self.target),
             **self.labels,
+            **self.trail.ids,
         }
+
+
+@dataclass(slots=True)
+class Ended:
+    """What has been since the start: how many ended with which outcome, and the payload that they carried."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+@dataclass(slots=True)
+class Load:
+    """How many connections a forward has (all, at a server), and the payload of all that it ever had."""
+
+    active: int = 0
+    pending: int = 0
+    sent: int = 0
+    """Into WebSockets, in bytes."""
+    received: int = 0
+    """Out of them."""
 
 
 class Connections:
@@ -93,8 +141,16 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.ended = Ended()
+        self.opened = 0
+        """How many tunnels have been up since the start."""
+        self.failed: dict[str, int] = {}
+        """How many connections got no tunnel, by the reason."""
         self.is_draining = False
+        self.drain_ends_at: float | None = None
+        """When a drain ends what is left (time.monotonic), once there is one."""
         self._live: set[Connection] = set()
+        self._past: dict[str, Load] = {}
         self._of_identity: dict[str, int] = {}
         self._of_target: dict[Address | str | None, int] = {}
         self._empty = asyncio.Event()
@@ -113,6 +169,24 @@ class Connections:
     def is_full(self) -> bool:
         """Whether no further connection may be admitted."""
         return len(self._live) >= self.limit
+
+    def loads(self) -> dict[str, Load]:
+        """What each forward carries and has carried (``""`` stands for all of a server's connections).
+
+        Looks at every live connection: for who asks now and then.
+        """
+        loads = {name: replace(load) for name, load in self._past.items()}
+        for connection in self._live:
+            name = connection.labels.get("forward", "")
+            load = loads.get(name) or loads.setdefault(name, Load())
+            relay = connection.relay
+            if relay is None:
+                load.pending += 1
+            else:
+                load.active += 1
+                load.sent += relay.bytes_out
+                load.received += relay.bytes_in
+        return loads
 
     def of_identity(self, name: str) -> int:
         """How many a verified identity has."""
@@ -138,15 +212,21 @@ class Connections:
         if not self._live:
             self._empty.set()
 
+    def fail(self, reason: str) -> None:
+        """One has got no tunnel."""
+        _count_up(self.failed, reason)
+
     def open(self, connection: Connection, relay: Relay) -> None:
         """Its tunnel is up; ``tell`` is to follow, once the first bytes are on their way."""
         connection.relay, connection.give_up = relay, None
         connection.opened_at = time.monotonic()
+        self.opened += 1
 
     def tell(self, connection: Connection) -> None:
         """The line that says that its tunnel is up."""
         if not connection.is_told:
             connection.is_told = True
+            connection.trail.open()
             log.info("connection_opened", **connection.describe())
 
     def close(self, connection: Connection) -> None:
@@ -156,13 +236,21 @@ class Connections:
             return
         self.tell(connection)
         session = relay.session
+        _count_up(self.ended.outcomes, session.outcome or "")
+        self.ended.bytes_up += connection.bytes_up
+        self.ended.bytes_down += connection.bytes_down
+        past = self._past.setdefault(connection.labels.get("forward", ""), Load())
+        past.sent += relay.bytes_out
+        past.received += relay.bytes_in
+        seconds = now - (connection.opened_at or now)
+        connection.trail.close(session.outcome or "", connection.bytes_up, connection.bytes_down, seconds)
         detail = {"detail": session.detail} if session.detail else {}
         log.info(
             "connection_closed",
             **connection.describe(),
             bytes_up=connection.bytes_up,
             bytes_down=connection.bytes_down,
-            duration_s=round(now - (connection.opened_at or now), 6),
+            duration_s=round(seconds, 6),
             outcome=session.outcome,
             close_code=session.close_code,
             **detail,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Forward, ServerUrl
@@ -100,6 +100,11 @@ class Credentials:
         make_context = partial(client_context, verifies=not settings.tls_insecure_skip_verify)
         self._tls = TlsFiles(make_context, authorities, pair)
         self._authorities = authorities
+
+    @property
+    def files(self) -> list[WatchedFile[Any]]:
+        """Those that are read again at each connection."""
+        return [file for file in (self._token, self._headers_file, *self._tls.files) if file is not None]
 
     def headers(self) -> Mapping[str, str]:
         """What to send along; raises ConfigurationError while a file has never been good."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from sokken.errors import SokkenError
 from sokken.protocol.address import Address
+from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import EXHAUSTED, prepare, wait_ready
 from sokken.transport.resolve import Found, Resolver, read_literal
 
@@ -46,6 +47,7 @@ async def dial(
     seconds: float,
     check: Check | None = None,
     on_wait: Callable[[asyncio.Timeout], object] | None = None,
+    trail: Trail = NO_TRAIL,
 ) -> socket.socket:
     """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError.
 
@@ -55,6 +57,7 @@ async def dial(
     sock: socket.socket | None = None
     try:
         if found := read_literal(address.host, address.port):
+            trail.enter(Stage.TCP)
             [one] = found if check is None else check(found)
             sock = _begin(one)
             if _is_connected(sock):
@@ -62,18 +65,20 @@ async def dial(
         async with asyncio.timeout(seconds) as patience:
             if on_wait is not None:
                 on_wait(patience)
-            return await (_connect_to(resolver, address, check) if sock is None else _end(sock))
+            return await (_connect_to(resolver, address, check, trail) if sock is None else _end(sock))
     except TimeoutError:
         raise DialError(DialFailure.TIMEOUT, f"{address} did not answer within {seconds:g} s") from None
     except OSError as error:
         raise DialError(_classify(error), f"{address}: {_describe(error)}") from None
 
 
-async def _connect_to(resolver: Resolver, address: Address, check: Check | None) -> socket.socket:
+async def _connect_to(resolver: Resolver, address: Address, check: Check | None, trail: Trail) -> socket.socket:
+    trail.enter(Stage.DNS)
     try:
         found = await resolver.resolve(address.host, address.port)
     except OSError as error:
         raise DialError(DialFailure.DNS, f"{address.host} does not resolve: {_describe(error)}") from None
+    trail.enter(Stage.TCP)
     if check is not None:
         found = check(found)
     return await (_end(_begin(found[0])) if len(found) == 1 else _connect_first(found))

@@ -7,6 +7,7 @@ itself sees. The last good content stays in force when the new one is broken. It
 import asyncio
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +51,11 @@ class WatchedFile(Generic[T]):
         self._parse = parse
         self._what = what
         self._seen: object = None
+        self.changed_at = time.monotonic()
+        """When it was last found to be another."""
         self._good: tuple[T] | None = None
+        self.read_at: float | None = None
+        """When the content in force was read, Unix time."""
         self.problem = ""
         """Why the file as it is now cannot be used."""
         if not self._read():
@@ -60,6 +65,28 @@ class WatchedFile(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<WatchedFile {self._what} {self._paths[0]} {self.problem or 'good'}>"
+
+    @property
+    def what(self) -> str:
+        """The setting that names it."""
+        return self._what
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where it is, and where what belongs to it is."""
+        return self._paths
+
+    @property
+    def result(self) -> str:
+        """How the last reading went: ``loaded``, ``kept_last_good``, or ``unavailable``: there was no good one yet."""
+        if not self.problem:
+            return "loaded"
+        return "unavailable" if self._good is None else "kept_last_good"
+
+    @property
+    def kind(self) -> str:
+        """Which of the files it is, in a word: ``tokens`` of SOKKEN_TOKENS_FILE."""
+        return self._what.removeprefix("SOKKEN_").removesuffix("_FILE").lower()
 
     @property
     def value(self) -> T:
@@ -74,6 +101,7 @@ class WatchedFile(Generic[T]):
         is_good = self._read()
         if self._seen == seen:
             return False
+        self.changed_at = time.monotonic()
         self._log_result()
         return is_good
 
@@ -90,7 +118,7 @@ class WatchedFile(Generic[T]):
             self._good = (self._parse(*contents),)
         except (OSError, ValueError) as error:
             return self._keep(error, seen)
-        self._seen, self.problem = seen, ""
+        self._seen, self.problem, self.read_at = seen, "", time.time()
         return True
 
     def _keep(self, error: OSError | ValueError, seen: object) -> bool:
@@ -103,10 +131,9 @@ class WatchedFile(Generic[T]):
     def _log_result(self) -> None:
         files = [str(path) for path in self._paths]
         if not self.problem:
-            log.info("reload", setting=self._what, files=files, result="loaded")
+            log.info("reload", setting=self._what, files=files, result=self.result)
         else:
-            result = "unavailable" if self._good is None else "kept_last_good"
-            log.error("reload", setting=self._what, files=files, result=result, detail=self.problem)
+            log.error("reload", setting=self._what, files=files, result=self.result, detail=self.problem)
 
 
 async def watch(files: Iterable[Watched], interval: float) -> None:

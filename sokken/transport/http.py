@@ -33,6 +33,7 @@ _PROTOCOL: Final[dict[str, Any]] = {
     "max_line_size": MAX_HEAD_BYTES,
     "tcp_keepalive": False,
 }
+_FAREWELL_SECONDS: Final = 1.0  # what an answer that is being made when the program ends may take
 _SHOWN: Final = 100
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
@@ -67,7 +68,7 @@ class HttpService:
         self._plane = plane
         self._stages = stages
         self._upgrade = upgrade
-        self._runner = web.AppRunner(app, handle_signals=False)
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_FAREWELL_SECONDS)
         self._sockets = sockets
         self._listener: Listener | None = None
 
@@ -115,7 +116,7 @@ class HttpProtocol(web.RequestHandler):
         """Answer instead of a handler, and log it; aiohttp calls it with 400 for what it cannot parse."""
         if status == _BAD_REQUEST:
             problem = (message or "").partition("\n")[0].rstrip(":")
-            return _sign(_refuse(request, Refusal(Reason.BAD_REQUEST, f"a malformed request: {problem[:_SHOWN]}")))
+            return sign(_refuse(request, Refusal(Reason.BAD_REQUEST, f"a malformed request: {problem[:_SHOWN]}")))
         connection_id = _identify(request)
         log.error(
             "request_failed",
@@ -125,7 +126,7 @@ class HttpProtocol(web.RequestHandler):
             path=_path(request),
             exc_info=exc or sys.exception(),
         )
-        return _sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
+        return sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
 
 
 def answer_refusal(refusal: Refusal, connection_id: str) -> web.Response:
@@ -148,12 +149,13 @@ def _answer_once(handle: Handle) -> Handle:
             response = _refuse(request, refusal)
         except web.HTTPException as error:
             response = _refuse_as(request, error)
-        return _sign(response)
+        return sign(response)
 
     return answer
 
 
-def _sign(response: web.StreamResponse) -> web.StreamResponse:
+def sign(response: web.StreamResponse) -> web.StreamResponse:
+    """What every answer says; for a handler that sends its answer's head itself."""
     response.headers[hdrs.SERVER] = SERVER
     response.headers[hdrs.CONNECTION] = "close"
     response.force_close()

@@ -45,6 +45,7 @@ class Plane:
         "mask",
         "masks",
         "message_bytes",
+        "on_pong",
         "outbound",
         "outbound_view",
         "parked",
@@ -70,6 +71,8 @@ class Plane:
         self.keys = MaskKeys()
         self.wheel = Wheel(loop, clock)
         self.resets = ResetWatch(loop)
+        self.on_pong: Callable[[float], None] | None = None
+        """Told how many seconds a pong took, where somebody wants to know."""
         self.parked = 0
         self.interactive = 0
         self.slot_bytes = min(self.message_bytes, SLOT_BYTES)

@@ -8,6 +8,7 @@ ends is decided in protocol/session.py alone; this module carries it out.
 
 import math
 import socket
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -47,6 +48,9 @@ class Owner(Protocol):
     def peer_drains(self) -> None:
         """The peer has said `goaway`."""
 
+    def direction_ended(self, *, by_peer: bool) -> None:
+        """One direction has ended: the peer's, or the local side's."""
+
     def ended(self) -> None:
         """Both sockets are closed."""
 
@@ -73,6 +77,7 @@ class Relay:
         "_open",
         "_owner",
         "_peer",
+        "_pinged_at",
         "_plane",
         "_pong",
         "_sent_at",
@@ -105,6 +110,7 @@ class Relay:
         self._local_eof = False
         self._is_finishing = False
         self._pong: bytes | None = None
+        self._pinged_at: float | None = None  # the last ping without an answer, if round trips are of interest
         self._has_spoken = False
         self._sent_at = self._heard_at = self._moved_at = plane.wheel.refresh()
         self._moved = 0
@@ -222,6 +228,7 @@ class Relay:
             return 0
         if not count:
             self._local_eof = True
+            self._tell_end(by_peer=False)
             self._perform(self.session.local_eof())
             self._direction_ended()
             return 0
@@ -307,6 +314,8 @@ class Relay:
                 self._answer_ping(payload)
             case Notice(text):
                 was_draining = self.session.peer_draining
+                if text == EOF and self.session.accepts_bytes:
+                    self._tell_end(by_peer=True)
                 self._perform(self.session.notice(text))
                 if text == EOF:
                     self._direction_ended()
@@ -316,7 +325,9 @@ class Relay:
                 self._perform(self.session.close_received(event))
             case Violation(code, detail):
                 self._perform(self.session.violation(code, detail))
-            case Pong() | Span():
+            case Pong():
+                self._note_pong()
+            case Span():
                 pass
 
     def _deliver(self, pieces: list[memoryview]) -> None:
@@ -361,6 +372,11 @@ class Relay:
             return
         self._pong = None
         self._send_peer(encode_frame(Opcode.PONG, payload, self._key()))
+
+    def _note_pong(self) -> None:
+        pinged_at, self._pinged_at = self._pinged_at, None
+        if pinged_at is not None and self._plane.on_pong is not None:
+            self._plane.on_pong(time.monotonic() - pinged_at)
 
     def _key(self) -> bytes | None:
         return self._plane.keys() if self._plane.masks else None
@@ -543,6 +559,8 @@ class Relay:
             return
         pulse = self._liveness.look(now, self._sight())
         if pulse is Pulse.PING:
+            if self._plane.on_pong is not None:
+                self._pinged_at = time.monotonic()
             self._send_peer(encode_frame(Opcode.PING, b"", self._key()))
             self._sent_at = now
         elif pulse is Pulse.DEAD:
@@ -570,6 +588,10 @@ class Relay:
             is_holding=self._peer.is_clogged if is_judged else self._peer.held is not None,
             has_spoken=self._has_spoken,
         )
+
+    def _tell_end(self, *, by_peer: bool) -> None:
+        if self._owner is not None:
+            self._owner.direction_ended(by_peer=by_peer)
 
     def _direction_ended(self) -> None:
         if self.session.is_half_closed:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sokken.transport.channel import Channel, TlsChannel, raise_pending, wait_ready
 from sokken.transport.files import WatchedFile
@@ -45,9 +45,14 @@ class TlsFiles:
     def __repr__(self) -> str:
         return f"<TlsFiles {self._authorities!r} {self._pair!r}>"
 
+    @property
+    def files(self) -> list[WatchedFile[Any]]:
+        """Those that are configured."""
+        return [file for file in (self._authorities, self._pair) if file is not None]
+
     def look(self) -> bool:
         """Look at the files again; whether new connections get something else now."""
-        found = [file.look() for file in (self._authorities, self._pair) if file is not None]
+        found = [file.look() for file in self.files]
         if any(found):
             self._context = None
         return any(found)

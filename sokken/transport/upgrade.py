@@ -16,10 +16,12 @@ from sokken.protocol.outcomes import Reason, Refusal
 from sokken.telemetry.logs import get_logger
 from sokken.transport.channel import Channel, TlsChannel, close_cleanly
 from sokken.transport.connections import new_connection_id
-from sokken.transport.leave import Leave
+from sokken.transport.leave import LEAVE_SECONDS, Leave
 from sokken.transport.plane import KIB, Plane
 
 HEAD_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 30.0
+"""How long an answer waits for a reader that takes nothing of it."""
 _HIGH_WATER: Final = 64 * KIB
 
 log = get_logger("http")
@@ -150,6 +152,7 @@ class HttpTransport(asyncio.Transport):
         self._protocol = protocol
         self._pending = b""
         self._is_paused = False
+        self.due = 0
         plane.resets.add(channel, self._on_error)
 
     def __repr__(self) -> str:
@@ -188,6 +191,7 @@ class HttpTransport(asyncio.Transport):
             if not data:
                 return
             self._plane.loop.add_writer(self._channel.fileno(), self._on_writable)
+            self._plane.wheel.wake(self, self._plane.wheel.refresh() + ANSWER_SECONDS)
         self._pending += data
         if len(self._pending) > _HIGH_WATER and not self._is_paused:
             self._is_paused = True
@@ -197,7 +201,8 @@ class HttpTransport(asyncio.Transport):
         """Send what is pending, then end in order."""
         if self._channel is None:
             return
-        Leave(self._plane, self._release(self._channel), self._pending)
+        seconds = ANSWER_SECONDS if self._pending else LEAVE_SECONDS
+        Leave(self._plane, self._release(self._channel), self._pending, wait=seconds)
         self._plane.loop.call_soon(self._protocol.connection_lost, None)
 
     def abort(self) -> None:
@@ -221,11 +226,18 @@ class HttpTransport(asyncio.Transport):
             self._lose(error)
             return
         self._pending = self._pending[sent:]
-        if not self._pending:
+        if self._pending:
+            self._plane.wheel.wake(self, self._plane.wheel.refresh() + ANSWER_SECONDS)
+        else:
+            self._plane.wheel.forget(self)
             self._plane.loop.remove_writer(self._channel.fileno())
         if self._is_paused and len(self._pending) <= _HIGH_WATER // 4:
             self._is_paused = False
             self._protocol.resume_writing()
+
+    def on_timer(self, now: float) -> None:  # noqa: ARG002 -- the wheel's signature
+        """Whoever reads so slowly that nothing goes does not get the rest."""
+        self._lose(ConnectionResetError(f"the client took nothing for {ANSWER_SECONDS:g} s"))
 
     def _on_error(self) -> None:
         self._lose(ConnectionResetError("the client has reset the connection"))
@@ -237,6 +249,7 @@ class HttpTransport(asyncio.Transport):
         self._plane.loop.call_soon(self._protocol.connection_lost, error)
 
     def _release(self, channel: Channel) -> Channel:
+        self._plane.wheel.forget(self)
         self._plane.resets.remove(channel)
         self._plane.loop.remove_writer(channel.fileno())
         self._channel = None

@@ -109,7 +109,7 @@ class Program:
 
 
 def _is_setting(variable: str) -> bool:
-    return variable.startswith("SOKKEN_") or variable.lower() in {"https_proxy", "http_proxy", "no_proxy"}
+    return variable.startswith(("SOKKEN_", "OTEL_")) or variable.lower() in {"https_proxy", "http_proxy", "no_proxy"}
 
 
 def _matches(line: Line, event: str, fields: dict[str, object]) -> bool:

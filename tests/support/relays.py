@@ -17,6 +17,10 @@ QUIET = 0.05  # real seconds in which nothing moves
 class Owner:
     def __init__(self):
         self.ends = 0
+        self.ended_directions = []
+
+    def direction_ended(self, *, by_peer):
+        self.ended_directions.append("peer" if by_peer else "local")
 
     def peer_drains(self):
         pass

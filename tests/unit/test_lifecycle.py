@@ -53,6 +53,8 @@ def signals_of_tests():
 def test_a_signal_asks_for_the_end(loop, number):
     async def main():
         signals = Signals(asyncio.get_running_loop())
+        before = time.monotonic()
+        assert signals.asked_at is None
         waiting = asyncio.ensure_future(signals.wait())
         await asyncio.sleep(0.01)
         assert not signals.is_leaving
@@ -60,6 +62,7 @@ def test_a_signal_asks_for_the_end(loop, number):
         os.kill(os.getpid(), number)
         await waiting
         assert signals.is_leaving
+        assert before <= signals.asked_at <= time.monotonic()
 
     with signals_of_tests(), capture_logs() as lines:
         run(main(), loop)

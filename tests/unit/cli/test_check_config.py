@@ -209,3 +209,12 @@ def test_problems_of_sound_settings_follow_the_table(capsys):
     output = capsys.readouterr()
     assert output.out.startswith("SETTING")
     assert output.err == "log-file: '/' is a directory\n"
+
+
+def test_an_admin_address_and_its_token(tmp_path):
+    assert server(admin_addr="127.0.0.1:0") == []
+    [problem] = server(admin_addr=NOWHERE)
+    assert problem.startswith(f"SOKKEN_ADMIN_ADDR: '{NOWHERE}' does not resolve here")
+    (tmp_path / "token").write_text("short")
+    [problem] = client(admin_token_file=tmp_path / "token")
+    assert problem.startswith(f"SOKKEN_ADMIN_TOKEN_FILE: cannot use {tmp_path}/token: its token has less than 16")

@@ -1,5 +1,6 @@
 import asyncio
 import random
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -58,8 +59,12 @@ def test_it_asks_until_it_hears_yes_and_then_rests():
     async def main():
         servers = Servers(refused("no"), refused("no"), None)
         async with checking(servers) as check:
-            assert (check.has_passed, check.problem) == (False, "not asked yet")
+            assert (check.has_passed, check.problem, check.asked_at) == (False, "not asked yet", None)
+            assert check.server == str(URL)
+            await soon(lambda: check.outcome)
+            assert check.outcome == "server_unreachable"
             await soon(lambda: check.has_passed)
+            assert (check.outcome, check.asked_at) == (None, pytest.approx(time.monotonic(), abs=20))
             assert (servers.asked, check.problem) == (3, None)
             await asyncio.sleep(0.2)
             assert servers.asked == 3

@@ -44,15 +44,17 @@ def test_an_open_session_takes_bytes_both_ways(v2: Session) -> None:
     assert (v2.accepts_bytes, v2.sends_bytes, v2.may_send) == (True, True, True)
     assert (v2.outcome, v2.close_code, v2.detail, v2.peer_draining) == (None, None, "", False)
     assert not v2.is_half_closed
+    assert v2.ended_side is None
     assert repr(v2) == "<Session ended=none outcome=None close_code=None>"
 
 
 def test_the_local_side_ends_first(v2: Session) -> None:
     assert v2.local_eof() == [EOF]
     assert (v2.accepts_bytes, v2.sends_bytes, v2.is_half_closed) == (True, False, True)
+    assert v2.ended_side == "local"
     assert v2.local_eof() == []
     assert v2.notice("eof") == [FINISH_LOCAL]
-    assert (v2.accepts_bytes, v2.is_half_closed) == (False, False)
+    assert (v2.accepts_bytes, v2.is_half_closed, v2.ended_side) == (False, False, None)
     assert v2.outcome is None
     assert v2.delivered() == [CLOSE_LOCAL, NORMAL]
     assert (v2.outcome, v2.close_code, v2.may_send) == (Outcome.COMPLETED, 1000, False)
@@ -63,6 +65,7 @@ def test_the_local_side_ends_first(v2: Session) -> None:
 def test_the_peer_ends_first(v2: Session) -> None:
     assert v2.notice("eof") == [FINISH_LOCAL]
     assert (v2.accepts_bytes, v2.sends_bytes, v2.is_half_closed) == (False, True, True)
+    assert v2.ended_side == "peer"
     assert v2.delivered() == []
     assert v2.delivered() == []
     assert v2.local_eof() == [EOF, CLOSE_LOCAL, NORMAL]

@@ -9,6 +9,9 @@ from sokken.protocol.identity import is_claim
 from sokken.settings import ClientSettings, ServerSettings
 
 BOTH = {
+    "admin_addr": None,
+    "admin_token_file": None,
+    "admin_hosts": (),
     "max_connections": 100,
     "log_debug": False,
     "log_file": None,
@@ -16,6 +19,8 @@ BOTH = {
     "log_max_rotated": 7,
     "log_max_size_mb": 10,
     "log_pretty": False,
+    "log_peer": "full",
+    "trace_session": "link",
     "half_closed_timeout_seconds": 3600.0,
     "max_message_bytes": 524288,
     "endpoint_delay_seconds": 0.0,
@@ -33,6 +38,9 @@ SERVER = {
     "target_timeout_seconds": 10.0,
     "trusted_proxies": (),
     "proxy_protocol": "off",
+    "trace_trust_parent": "authenticated",
+    "trace_client_address": False,
+    "baggage_keys": (),
     "tls_cert_file": None,
     "tls_key_file": None,
     "tls_handshake_timeout_seconds": 10.0,

@@ -108,3 +108,17 @@ def test_proxies_have_the_variables_that_other_programs_read_too(monkeypatch, va
     assert settings.http_proxy is None
     assert [str(item) for item in settings.no_proxy] == ["localhost", ".example.com", "10.0.0.0/8"]
     assert "s3cret" not in repr(settings)
+
+
+def test_the_admin_address_is_nobody_elses():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings(api_addr=":8000", targets="a:1", admin_addr=":8000")
+    assert str(caught.value.errors()[0]["ctx"]["error"]) == (
+        "':8000': this is API_ADDR, too; give it its own, for example 127.0.0.1:19000"
+    )
+    with pytest.raises(ValidationError) as caught:
+        ClientSettings(api_addr=":1", forwards=f"127.0.0.1:2={URL}", admin_addr="127.0.0.1:2")
+    assert "a forward's listen address is SOKKEN_ADMIN_ADDR, too" in str(caught.value.errors()[0]["ctx"]["error"])
+    settings = ServerSettings(api_addr=":0", targets="a:1", admin_addr=":0", admin_hosts="Sokken.Internal, b.example")
+    assert settings.admin_hosts == ("sokken.internal", "b.example")
+    assert ServerSettings(api_addr=":1", targets="a:1", admin_addr="").admin_addr is None

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from sokken.telemetry import logs
 
 def configure(**given):
-    defaults = dict(log_debug=False, log_pretty=False, log_file=None,
+    defaults = dict(log_debug=False, log_pretty=False, log_file=None, log_peer="full",
                     log_max_size_mb=10, log_max_age_days=1, log_max_rotated=7)
     logs.configure(SimpleNamespace(**defaults | given), "server", "1.2.3")
 
@@ -34,6 +34,7 @@ def make_settings(**given):
         "log_debug": False,
         "log_pretty": False,
         "log_file": None,
+        "log_peer": "full",
         "log_max_size_mb": 10,
         "log_max_age_days": 1,
         "log_max_rotated": 7,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sokken.telemetry import logs
+from sokken.telemetry.log_intake import LoggingBridge, SdkFilter
 
 
 def test_a_library_is_heard_under_its_own_name(lines):
@@ -162,3 +163,27 @@ def test_threads_log_without_mixing_lines(lines):
     for thread in threads:
         thread.join(30)
     assert len(lines()) == 800
+
+
+def test_opentelemetry_says_each_thing_once_a_minute_and_no_trace(lines):
+    now = [0.0]
+    [bridge] = [handler for handler in logging.root.handlers if isinstance(handler, LoggingBridge)]
+    bridge.filters[:] = [SdkFilter(clock=lambda: now[0])]
+    sdk = logging.getLogger("opentelemetry.sdk.somewhere")
+    for _ in range(10):
+        sdk.error("cannot parse %s", now[0], exc_info=ValueError("no"))
+        sdk.warning("something else")
+        logging.getLogger("another").warning("as often as it likes")
+        now[0] += 10
+    told = [line["message"] for line in lines()]
+    assert told.count("cannot parse 0.0") == told.count("cannot parse 60.0") == 1
+    assert told.count("something else") == 2
+    assert told.count("as often as it likes") == 10
+    assert not [line for line in lines() if "exception" in line]
+
+
+def test_opentelemetry_quotes_no_header(lines):
+    logging.getLogger("opentelemetry.util.re").warning("Header format invalid! %s", "authorization s3cret")
+    [line] = lines()
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in line["message"]
+    assert "s3cret" not in str(line)

@@ -86,7 +86,7 @@ import socket, sys
 sys.path.insert(0, ".")
 from types import SimpleNamespace
 from sokken.telemetry import logs
-logs.configure(SimpleNamespace(log_debug=False, log_pretty=False, log_file=None), "server", "1")
+logs.configure(SimpleNamespace(log_debug=False, log_pretty=False, log_file=None, log_peer="full"), "server", "1")
 one, other = socket.socketpair()
 logs.get_logger("sokken.test").info("first")
 other.setblocking(False)

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sokken.protocol.address import parse_listen_address, parse_server_url
-from sokken.telemetry.log_values import MAX_CAUSES, MAX_FRAMES, MAX_TEXT, describe_exception, make_plain
+from sokken.telemetry.log_values import (
+    MASK,
+    MAX_CAUSES,
+    MAX_FRAMES,
+    MAX_TEXT,
+    describe_exception,
+    make_plain,
+    mask_address,
+)
 
 
 class Colour(StrEnum):
@@ -201,3 +209,39 @@ def test_causes_are_bounded_and_a_circle_of_them_ends():
 
 def test_the_type_of_a_foreign_exception_has_its_module():
     assert describe_exception(json.JSONDecodeError("m", "d", 0))[0]["type"] == "json.decoder.JSONDecodeError"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77:51234", "192.0.2.0/24"),
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("[2001:db8:1:2345::7]:443", "2001:db8:1:2300::/56"),
+        ("2001:db8:1:2345::7", "2001:db8:1:2300::/56"),
+        ("[fe80::1%eth0]:22", "fe80::/56"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("annas-laptop.example:22", MASK),
+        ("unknown", MASK),
+        ("", MASK),
+    ],
+)
+def test_an_address_as_its_network(address, network):
+    assert mask_address(address) == network
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"authorization": "Bearer s3cret"},
+        {"Proxy-Authorization": "Basic s3cret"},
+        {"set-cookie": "session=s3cret"},
+        {"SOKKEN_TOKEN": "s3cret"},
+        {"headers": {"Cookie": ["s3cret"]}},
+        {"url": "https://anna:s3cret@collector.example/v1/traces"},
+        {"detail": "cannot reach http://anna:s3cret@proxy:3128 now"},
+        {"url": "wss://b/?access_token=s3cret&a=1"},
+    ],
+    ids=str,
+)
+def test_no_secret_survives_under_any_of_its_names(value):
+    assert "s3cret" not in str(make_plain(value))

@@ -10,6 +10,7 @@ import structlog.testing
 
 from sokken.errors import ConfigurationError
 from sokken.telemetry import logs
+from tests.unit.telemetry.conftest import make_settings
 
 # Taken before anything is configured, as every module does at import.
 log = logs.get_logger("sokken.server.tunnel")
@@ -176,6 +177,22 @@ def test_tests_can_capture_what_a_logger_says(lines):
 def test_the_logs_come_without_the_libraries_that_are_slow_to_import(run_program):
     done = run_program("print(sorted({'aiohttp', 'pydantic', 'rich'} & set(sys.modules)))")
     assert done.output == "[]\n"
+
+
+def test_peers_are_cut_to_their_network_where_that_is_asked_for(log_to):
+    lines = log_to(log_peer="network")
+    logs.get_logger("sokken.test").info("tried", peer="192.0.2.77:51234", forwarded_for="198.51.100.7, x", target="a:1")
+    [line] = lines()
+    assert (line["peer"], line["forwarded_for"], line["target"]) == ("192.0.2.0/24", "198.51.100.0/24, ***", "a:1")
+
+
+def test_a_service_is_named_on_every_line_if_it_has_a_name(undo_configure, tmp_path):
+    path = tmp_path / "sokken.log"
+    logs.configure(make_settings(log_file=path), "server", "1.2.3", "edge")
+    logs.get_logger("sokken.test").info("tried")
+    [line] = [json.loads(text) for text in path.read_text().splitlines()]
+    assert list(line) == ["timestamp", "level", "event", "logger", "role", "version", "service"]
+    assert line["service"] == "edge"
 
 
 def test_a_silenced_process_writes_nothing(run_program):

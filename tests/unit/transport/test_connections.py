@@ -10,7 +10,7 @@ from sokken.protocol.identity import is_connection_id
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.relay import Relay
 from tests.support.loops import LOOPS, planes, run, soon, tcp_pair
-from tests.support.targets import PATIENCE, receive_exactly
+from tests.support.targets import PATIENCE, receive_exactly, was_reset
 from tests.support.wire import BINARY, CLOSE, TEXT, Wire
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
@@ -185,3 +185,48 @@ def test_at_the_end_of_a_drain_the_rest_is_ended_and_attempts_are_given_up(loop)
     with capture_logs() as lines:
         run(main(), loop)
     assert [line["outcome"] for line in lines if line["event"] == "connection_closed"] == ["drain_deadline"]
+
+
+@every_loop
+@pytest.mark.parametrize("is_up_outward", [False, True])
+def test_one_that_is_half_closed_says_which_direction_has_ended(loop, is_up_outward):
+    async def main():
+        async with opened(Connections(10), is_up_outward=is_up_outward) as tunnel:
+            connection = tunnel.connection
+            assert connection.half_closed is None
+            tunnel.wire.send(TEXT, b"eof")  # the peer has ended: the application's client, or the target's server
+            found = await soon(lambda: connection.half_closed)
+            tunnel.wire.send(TEXT, b"abort local_reset")
+            await tunnel.end(1011)
+            return found
+
+    assert run(main(), loop) == ("down" if is_up_outward else "up")
+
+
+@every_loop
+def test_one_that_is_killed_is_reset_at_both_ends_and_told_so(loop):
+    async def main():
+        connections = Connections(10)
+        async with opened(connections) as tunnel:
+            tunnel.wire.send(BINARY, b"on its way")
+            await asyncio.to_thread(receive_exactly, tunnel.target, 10)
+            tunnel.connection.kill()
+            tunnel.connection.kill()
+            notice = await asyncio.to_thread(tunnel.wire.receive)
+            assert (notice.opcode, notice.payload) == (TEXT, b"abort killed")
+            assert await asyncio.to_thread(was_reset, tunnel.target)
+            await tunnel.end(1011)
+        return connections
+
+    with capture_logs() as lines:
+        connections = run(main(), loop)
+    assert lines[-1]["outcome"] == "killed"
+    assert dict(connections.ended.outcomes) == {"killed": 1}
+    assert (connections.opened, connections.ended.bytes_up, connections.ended.bytes_down) == (1, 10, 0)
+
+
+def test_what_got_no_tunnel_is_counted_by_its_reason():
+    connections = Connections(10)
+    for reason in ("target_refused", "server_full", "target_refused"):
+        connections.fail(reason)
+    assert dict(connections.failed) == {"target_refused": 2, "server_full": 1}

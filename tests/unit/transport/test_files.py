@@ -41,12 +41,15 @@ def path(tmp_path):
 
 def test_a_file_is_read_at_once_and_changes_only_when_looked_at(path, said):
     file = WatchedFile(path, parse, "SOKKEN_X")
-    assert (file.value, file.look()) == ("one", False)
+    began = file.changed_at
+    assert (file.value, file.look(), file.changed_at) == ("one", False, began)
     path.write_text("two")
     assert file.value == "one"
     assert file.look()
     assert file.value == "two"
+    assert file.changed_at > began
     assert not file.look()
+    assert (file.what, file.paths, file.result) == ("SOKKEN_X", (path,), "loaded")
     assert said == [("reload", "SOKKEN_X", "loaded", "")]
 
 
@@ -62,6 +65,7 @@ def test_the_last_good_one_stays_and_is_told_of_once(path, said, spoil):
     assert file.value == "one"
     problem = "it is bad" if spoil else "no such file or directory"
     detail = f"SOKKEN_X: cannot use {path}: {problem}"
+    assert file.result == "kept_last_good"
     assert (file.problem, said) == (detail, [("reload", "SOKKEN_X", "kept_last_good", detail)])
     path.write_text("two")
     assert file.look()
@@ -147,6 +151,7 @@ def test_what_is_not_required_heals(path, said):
     file = WatchedFile(path, parse, "SOKKEN_X", is_required=False)
     with pytest.raises(ConfigurationError) as caught:
         _ = file.value
+    assert file.result == "unavailable"
     assert str(caught.value) == f"SOKKEN_X: cannot use {path}: no such file or directory"
     path.write_text("one")
     assert file.look()

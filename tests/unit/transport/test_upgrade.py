@@ -8,9 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Request
+from sokken.transport.leave import LEAVE_SECONDS
 from sokken.transport.plane import Plane
 from sokken.transport.timers import TICK_SECONDS
-from sokken.transport.upgrade import HEAD_SECONDS, HeadReader, HttpTransport
+from sokken.transport.upgrade import ANSWER_SECONDS, HEAD_SECONDS, HeadReader, HttpTransport
 from tests.support.loops import LOOPS, Clock, planes, run, soon, tcp_pair
 from tests.support.raw_http import parse_answer
 from tests.support.targets import receive_all, receive_exactly, reset
@@ -388,5 +389,44 @@ def test_a_head_that_needs_leniency_is_no_upgrade(loop):
         async with doors(lenient) as door:
             assert (await door.http()).received == lenient
             assert (door.asked, door.taken) == ([], [])
+
+    run(main(), loop)
+
+
+# Readers that take their time
+
+
+def test_who_takes_nothing_of_an_answer_is_cut_off_in_time(loop):
+    clock = Clock()
+
+    async def main():
+        async with doors(HEAD, small=True, clock=clock) as door:
+            http = await door.http()
+            http.transport.write(bytes(2_000_000))
+            for _ in range(3):  # as long as something goes, time does not matter
+                await pass_time(door, clock, ANSWER_SECONDS - TICK_SECONDS)
+                assert not http.lost
+                await asyncio.to_thread(receive_exactly, door.ours, 200_000)
+                await asyncio.sleep(0.05)
+            await pass_time(door, clock, ANSWER_SECONDS + 2 * TICK_SECONDS)
+            await soon(lambda: http.lost)
+            assert "took nothing for 30 s" in str(http.lost[0])
+            assert door.is_closed()
+
+    run(main(), loop)
+
+
+def test_a_slow_reader_gets_all_of_an_answer_that_is_finished(loop):
+    """More than the second that a farewell takes otherwise."""
+    clock = Clock()
+
+    async def main():
+        data = os.urandom(1_000_000)
+        async with doors(HEAD, small=True, clock=clock) as door:
+            http = await door.http()
+            http.transport.write(data)
+            http.transport.close()
+            await pass_time(door, clock, LEAVE_SECONDS * 5)
+            assert await door.answer() == data
 
     run(main(), loop)
