@@ -17,7 +17,7 @@ from bench.plan import Plan
 from bench.processes import ProcessError, free_port
 from bench.progress import Progress
 from bench.results import Results
-from bench.running import Running, make_certificate
+from bench.running import Running
 from bench.stacks import MUST_PASS, Catalogue, Stack
 
 START_SECONDS = 30.0
@@ -50,8 +50,15 @@ class Benchmark:
 
     def alone(self) -> list[Stack]:
         """Those that the plan wants to be started by themselves."""
+        return self._wanted_alone(self.catalogue.plain)
+
+    def alone_and_secure(self) -> list[Stack]:
+        """The same, with TLS between client and server."""
+        return self._wanted_alone(self.catalogue.secure)
+
+    def _wanted_alone(self, stacks: Sequence[Stack]) -> list[Stack]:
         wanted = self.plan.alone
-        return [one for one in self.catalogue.plain if one.programs and (not wanted or one.name in wanted)]
+        return [one for one in stacks if one.programs and (not wanted or one.name in wanted)]
 
     @contextmanager
     def fresh(self, stack: Stack) -> Iterator[Running]:
@@ -79,8 +86,6 @@ class Benchmark:
     def _start(self, held: ExitStack, stack: Stack) -> Running | None:
         self.started += 1
         running = Running(stack, self.folder / str(self.started), self.generator, free_port())
-        if stack.secure:
-            make_certificate(running.folder)
         try:
             return held.enter_context(running)
         except (OSError, ProcessError) as error:

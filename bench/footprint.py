@@ -35,10 +35,16 @@ def _each(bench: Benchmark, suite: str, stack: Stack, measure: Callable[[Running
 def idle(bench: Benchmark) -> None:
     """KiB of each process at a few numbers of idle connections, and the slope between."""
     for stack in bench.alone():
-        _each(bench, "idle", stack, lambda running: _measure_idle(bench, running))
+        _each(bench, "idle", stack, lambda running: _measure_idle(bench, "idle", running))
 
 
-def _measure_idle(bench: Benchmark, running: Running) -> None:
+def secure_idle(bench: Benchmark) -> None:
+    """The same with TLS between client and server."""
+    for stack in bench.alone_and_secure():
+        _each(bench, "secure-idle", stack, lambda running: _measure_idle(bench, "secure-idle", running))
+
+
+def _measure_idle(bench: Benchmark, suite: str, running: Running) -> None:
     points: dict[int, dict[str, float]] = {}
     with bench.load("idle", *running.entries) as load:
         for count in running.stack.idle:
@@ -46,9 +52,9 @@ def _measure_idle(bench: Benchmark, running: Running) -> None:
             load.go(f"open {count}")
             time.sleep(SETTLE_SECONDS)
             points[count] = running.anonymous_kib()
-            bench.record("idle", str(count), running, points[count])
+            bench.record(suite, str(count), running, points[count])
     slopes = {role: _slope({count: point[role] for count, point in points.items()}) for role in points[count]}
-    bench.record("idle", "slope", running, slopes)
+    bench.record(suite, "slope", running, slopes)
 
 
 def _slope(points: dict[int, float]) -> float:

@@ -39,7 +39,10 @@ class Plan:
 
 FULL = Plan(
     name="full",
-    suites=("bulk", "echo", "beside", "connections", "traced", "secure", "line", "idle", "stalled", "start", "many"),
+    suites=(
+        *("bulk", "echo", "beside", "connections", "traced", "secure", "line"),
+        *("idle", "secure-idle", "stalled", "start", "many"),
+    ),
 )
 SMOKE = Plan(
     name="smoke",

@@ -54,6 +54,8 @@ class Running:
     def start(self) -> None:
         """Start all programs, each when the one before listens. Raises ProcessError."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.stack.secure:
+            make_certificate(self.folder)
         self.places |= {"target": str(self.target), "dir": str(self.folder)}
         for name, text in self.stack.files.items():
             (self.folder / name).write_text(text.format_map(self.places))
@@ -109,7 +111,6 @@ class Running:
 
 def make_certificate(folder: Path) -> None:
     """A key and a certificate for 127.0.0.1 that signs itself: cert.pem, key.pem, and both.pem for HAProxy."""
-    folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         [

@@ -35,6 +35,7 @@ SUITES = (
     Suite("secure", "bulk with TLS between client and server", 40, "secure", run_with=traffic.secure),
     Suite("line", "a path with 20 ms of delay each way", 90, "line", run_with=traffic.line),
     Suite("idle", "memory of idle connections", 80, None, run_alone=footprint.idle),
+    Suite("secure-idle", "memory of idle connections with TLS", 60, None, run_alone=footprint.secure_idle),
     Suite("stalled", "memory of stalled streams", 60, None, run_alone=footprint.stalled),
     Suite("start", "from exec to listening", 40, None, run_alone=footprint.start),
     Suite("many", "very many connections on one server", 180, None, run_alone=footprint.many),

@@ -159,6 +159,12 @@ SECTIONS = (
         _pair("", "slope"),
     ),
     Section(
+        "secure-idle",
+        "Memory of idle connections with TLS",
+        "The same with TLS between client and server.",
+        _pair("", "slope"),
+    ),
+    Section(
         "stalled",
         "Memory of stalled streams",
         "KiB that one more stream takes in each process when an end has stopped reading: the application (reader) or"

@@ -159,6 +159,17 @@ TARGETS = (
         highest(*each_process("idle", "slope")),
     ),
     Target(
+        "bulk with TLS, 1 stream, the worse of up and down / HAProxy x2 with TLS",
+        *("x", 0.85, 1.0),
+        lowest(ratio("secure", "1 up", "gib_s", HAPROXY), ratio("secure", "1 down", "gib_s", HAPROXY)),
+        is_more_better=True,
+    ),
+    Target(
+        "memory of an idle connection with TLS, the worse of both processes",
+        *("KiB", 30, 20),
+        highest(*each_process("secure-idle", "slope")),
+    ),
+    Target(
         "extra memory of a stalled stream, the worst of both processes and both ways",
         *("KiB", 600, 200),
         highest(*each_process("stalled", "reader"), *each_process("stalled", "writer")),

@@ -109,7 +109,8 @@ def run(main: Callable[[], Coroutine[Any, Any, int]], event_loop: str) -> int:
     """Run a program's main on the loop that the setting names; returns its exit code."""
     with asyncio.Runner(loop_factory=_loop_factory(event_loop)) as runner:
         logs.install_exception_hooks(runner.get_loop())
-        return runner.run(main())
+        with logs.batching(runner.get_loop()):
+            return runner.run(main())
 
 
 def _loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -178,6 +178,9 @@ class Connector:
             raise ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry) from None
         except HandshakeError as error:
             raise ConnectError(Outcome.PROTOCOL_ERROR, error.detail, retry=False) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            detail = "the connection to the server was lost: it ended within the TLS handshake"
+            raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
         except ssl.SSLError as error:
             raise ConnectError(ConnectOutcome.SERVER_TLS, _explain_tls(error), retry=False) from None
         except OSError as error:
@@ -192,7 +195,7 @@ class Connector:
             trail.enter(Stage.UPGRADE)
             answer, tail = await exchange(self._plane, channel, format_upgrade_request(url, key, headers))
             if answer.status != _SWITCHING:
-                raise _refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
+                raise self._refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
             return Opened(channel, verify_upgrade(answer, key), tail)
         except BaseException:
             channel.close()
@@ -208,7 +211,13 @@ class Connector:
         # An original knows no check: it has answered, and that is all that can be learned from it.
         is_original = answer.status in _ORIGINAL_CHECKED and "sokken-reason" not in answer.headers
         if answer.status != _CHECK_PASSED and not is_original:
-            raise _refused(answer, b"")
+            raise self._refused(answer, b"")
+
+    def _refused(self, answer: Answer, body: bytes) -> ConnectError:
+        verdict = judge_answer(answer, body)
+        retry_after = parse_retry_after(answer.headers.get("retry-after", ""))
+        detail = self.credentials.hide(verdict.detail)
+        return ConnectError(verdict.outcome, detail, retry=verdict.retry, retry_after=retry_after, answer=answer)
 
     async def _dial(self, url: ServerUrl, trail: Trail) -> Channel:
         context = self.credentials.context() if url.secure else None
@@ -238,12 +247,6 @@ _DIAL_OUTCOMES: Final = {
     DialFailure.DNS: ConnectOutcome.SERVER_DNS,
     DialFailure.TIMEOUT: ConnectOutcome.CONNECT_TIMEOUT,
 }
-
-
-def _refused(answer: Answer, body: bytes) -> ConnectError:
-    verdict = judge_answer(answer, body)
-    retry_after = parse_retry_after(answer.headers.get("retry-after", ""))
-    return ConnectError(verdict.outcome, verdict.detail, retry=verdict.retry, retry_after=retry_after, answer=answer)
 
 
 _OTHER_NAME: Final = "; the URL must name the server as its certificate does"

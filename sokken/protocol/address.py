@@ -43,11 +43,16 @@ class AddressError(SokkenError):
 
     def __init__(self, text: str, problem: str, example: str) -> None:
         """Keep the text as it may be shown: credentials before an "@" are masked, and it is cut."""
-        shown = _CREDENTIALS.sub(r"\1***@", text)
+        shown = mask_user(text)
         self.text = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
         self.problem = problem
         self.example = example
         super().__init__(f"{self.text!r}: {problem}, for example {example}")
+
+
+def mask_user(text: str) -> str:
+    """The text as it may be shown: what stands before an "@" may be a password."""
+    return _CREDENTIALS.sub(r"\1***@", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,10 @@ def parse_server_url(text: str) -> ServerUrl:
     secure = scheme == "wss"
     host, port = _parse_authority(text, authority, _default_port(secure=secure))
     rooted = path if path.startswith("/") else f"/{path}"
-    return ServerUrl(secure, host, port, quote(rooted, _REQUEST_LINE_SAFE))
+    url = ServerUrl(secure, host, port, quote(rooted, _REQUEST_LINE_SAFE))
+    if "@" in (url.target or ""):
+        _fail_url(unquote(text), "a target has no user or password")
+    return url
 
 
 def parse_forward(text: str) -> Forward:

@@ -37,6 +37,7 @@ _FOREIGN = {
     b"\r\n\r\n\0\r\nQUIT\n": "this is the PROXY protocol, but HTTP is spoken here",
 }
 _METHOD_BYTES = 32  # the longest method in use has 17 (RFC 4437)
+_WORD_BYTES = 16
 _MAX_FIELDS = 128
 _QUOTED = 100
 
@@ -172,13 +173,18 @@ def suspect_head(buffer: bytes | bytearray, searched: int = 0) -> str | None:
         if buffer.startswith(start):
             return problem
     if not _is_method_start(buffer):
-        return f"no HTTP request starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+        return f"no HTTP request starts with {_first_word(buffer)!r}"
     end = head_end(buffer, searched)
     if _has_bare_lf(buffer, searched, end if end >= 0 else len(buffer)):
         return "a line ends with LF alone, where HTTP has CRLF"
     if b"\n" in buffer and not _is_request_line(buffer):
-        return f"no HTTP/1 request line: it starts with {bytes(buffer[:_METHOD_BYTES])!r}"
+        return f"no HTTP/1 request line: it starts with {_first_word(buffer)!r}"
     return None
+
+
+def _first_word(buffer: bytes | bytearray) -> bytes:
+    """What tells which protocol it is; what follows may be a password (``AUTH me secret``)."""
+    return bytes(buffer[:_WORD_BYTES]).partition(b" ")[0]
 
 
 def parse_request(head: bytes) -> Request | None:
@@ -197,9 +203,16 @@ def parse_request(head: bytes) -> Request | None:
         if key is None:
             return None
         values.setdefault(key, []).append(value.strip(" \t"))
-    if len(values.get("host", ())) != 1:  # RFC 9112 section 3.2
+    if len(values.get("host", ())) != 1 or _announces_body(values):  # RFC 9112 section 3.2
         return None
     return Request(start[1], start[2], (1, int(start[3])), Fields(values))
+
+
+def _announces_body(values: Mapping[str, Sequence[str]]) -> bool:
+    """Whether bytes behind the head could be taken for a body by who stands in front, and for frames here."""
+    return (
+        "transfer-encoding" in values or "expect" in values or any(v != "0" for v in values.get("content-length", ()))
+    )
 
 
 @lru_cache(maxsize=512)

@@ -85,7 +85,14 @@ PROTECTED: Final = tuple(
     }.items()
     for network in networks
 )
-_NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
+_DISGUISES: Final = (
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052 section 2.1)
+    (IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 of one's own (RFC 8215), as most have it: in the last 32 bits
+    (IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056 section 2)
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # SIIT (RFC 2765 section 2.1)
+    (IPv6Network("::/96"), 0),  # RFC 4291 section 2.5.5.1; below 0.0.0.0/8 are :: and ::1
+)
+"""IPv6 networks whose addresses lead to IPv4 ones, and how many bits stand behind these."""
 
 
 @lru_cache(maxsize=4096)
@@ -97,12 +104,22 @@ def read_address(text: str) -> IpAddress:
 
 @lru_cache(maxsize=4096)
 def protections(address: IpAddress) -> tuple[Protection, ...]:
-    """The protected networks that have the address, the narrowest first; behind NAT64 is an IPv4 address."""
-    if isinstance(address, IPv6Address) and address in _NAT64:
-        return protections(IPv4Address(int(address) & 0xFFFFFFFF))
+    """The protected networks that have the address, or the IPv4 address within it, the narrowest first."""
+    if (hidden := unveil(address)) is not None:
+        return protections(hidden)
     own = Block(address.version, int(address), int(address))
     found = [kind for kind in PROTECTED if own.is_within(kind.block)]
     return tuple(sorted(found, key=lambda kind: kind.block.last - kind.block.first))
+
+
+def unveil(address: IpAddress) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to, None for none."""
+    if isinstance(address, IPv4Address):
+        return None
+    shift = next((shift for network, shift in _DISGUISES if address in network), None)
+    if shift is None or int(address) >> 24 == 0:
+        return None
+    return IPv4Address(int(address) >> shift & 0xFFFFFFFF)
 
 
 class Match(Enum):
@@ -123,6 +140,15 @@ class Place:
     number: int
     protections: Sequence[Protection]
     is_name: bool
+    hidden: "Place | None" = None
+    """The same, at the IPv4 address within the IPv6 one: what may not be reached may not be reached so either."""
+
+    @classmethod
+    def of(cls, target: Address, address: IpAddress, *, is_name: bool) -> Self:
+        """Make one."""
+        ipv4 = unveil(address)
+        hidden = None if ipv4 is None else cls.of(target, ipv4, is_name=is_name)
+        return cls(target, address, address.version, int(address), protections(address), is_name, hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +221,8 @@ class Rule:
     def match(self, place: Place) -> Match | None:
         """How it is about this target at this address."""
         blocks = self.hosts.blocks_of(place) if self.hosts.blocks else []
+        if place.hidden is not None and not self.is_allow:
+            blocks += self.hosts.blocks_of(place.hidden)
         if blocks and (not self.is_allow or any(_is_named(place.protections, block) for block in blocks)):
             return Match.ADDRESS
         found = self.hosts.match_host(place.target, is_name=place.is_name)
@@ -238,9 +266,7 @@ class Policy:
         address = literal or address
         if address is None:
             return self._judge_name(identity, target)
-        kinds = protections(address)
-        place = Place(target, address, address.version, int(address), kinds, is_name=literal is None)
-        return self._judge_place(identity, place)
+        return self._judge_place(identity, Place.of(target, address, is_name=literal is None))
 
     def _judge_name(self, identity: str, target: Address) -> Verdict:
         for rule in self._covering(identity):

@@ -107,15 +107,15 @@ def parse_exemption(text: str) -> Exemption:
 
 
 def choose_proxy(
-    url: ServerUrl, ours: Proxy | None, inherited: Proxy | None, exemptions: Iterable[Exemption]
+    where: ServerUrl | Address, ours: Proxy | None, inherited: Proxy | None, exemptions: Iterable[Exemption]
 ) -> Proxy | None:
     """Which proxy leads to a server, None for none.
 
     ``inherited`` is what the environment has for every program (HTTPS_PROXY, HTTP_PROXY): as usual, it is not used
     for servers on loopback. ``ours`` was set for this program, and is.
     """
-    host = url.host.partition("%")[0]
-    if any(item.covers(host, url.port) for item in exemptions):
+    host = where.host.partition("%")[0]
+    if any(item.covers(host, where.port) for item in exemptions):
         return None
     return ours or (None if _is_loopback(host) else inherited)
 

@@ -59,7 +59,7 @@ def encode_proxy_header(client: Address, server: Address, unique_id: bytes) -> b
     ``unique_id`` (at most 128 bytes) is how the connection is called (section 2.2.5). An IPv4 address beside an
     IPv6 one is written as IPv6 (RFC 4291 section 2.5.5.2).
     """
-    hosts = [ip_address(address.host.partition("%")[0]) for address in (client, server)]
+    hosts = [_unmap(ip_address(address.host.partition("%")[0])) for address in (client, server)]
     if all(isinstance(host, IPv4Address) for host in hosts):
         family, packed = _TCP4, [host.packed for host in hosts]
     else:
@@ -116,4 +116,8 @@ def _decode_v2(buffer: bytes) -> ProxyHeader | None:
 
 
 def _canonical(source: IPv4Address | IPv6Address, port: int) -> Address:
-    return Address(str(getattr(source, "ipv4_mapped", None) or source), port)
+    return Address(str(_unmap(source)), port)
+
+
+def _unmap(host: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    return getattr(host, "ipv4_mapped", None) or host

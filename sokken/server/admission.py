@@ -39,7 +39,7 @@ class Admitted:
 class Admission:
     """The policy in force, and the limits on connections and their rates.
 
-    ``rate_per_address`` is how many tunnels and checks an address may ask for in a second, 0 is any number.
+    ``rate_per_address`` is how often an address may come in a second, 0 is any number (server/greeting.py).
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Admission:
         return f"<Admission {self._policy()!r} {self._connections!r}>"
 
     def greet(self, peer: str) -> None:
-        """Count a request of this address (HOST:PORT), before anything is done for it; raises Refusal."""
+        """Count that this address (HOST:PORT) has come, before anything is done for it; raises Refusal."""
         rate = self._rate_per_address
-        if rate and (wait := self._addresses.take(_network_of(peer), rate, self._clock())):
-            raise Refusal(Reason.RATE_LIMITED, f"an address may ask {rate:g} times a second", math.ceil(wait))
+        if rate and (wait := self._addresses.take(network_of(peer), rate, self._clock())):
+            raise Refusal(Reason.RATE_LIMITED, f"an address may come {rate:g} times a second", math.ceil(wait))
 
     def decide(self, asked: str, identity: Identity) -> Admitted:
         """Decide on the path's ``HOST:PORT``, which is decoded already; raises Refusal.
@@ -160,7 +160,7 @@ def _forbid(target: Address, verdict: Verdict) -> Refusal:
     return Refusal(Reason.FORBIDDEN_TARGET, detail, cause=verdict.why)
 
 
-def _network_of(peer: str) -> str:
+def network_of(peer: str) -> str:
     """Whom to count: an IPv4 address, or the 64 bits of IPv6 that one customer has."""
     host = peer.rpartition(":")[0].strip("[]").partition("%")[0]
     try:

@@ -4,7 +4,9 @@ Any of what is configured will do: a client certificate, a token of the file, a 
 anything listens, so that what is configured and cannot work ends the program instead of leaving it open.
 """
 
+import time
 from pathlib import Path
+from ssl import cert_time_to_seconds
 from typing import Any, Final, Protocol
 
 from sokken.errors import ConfigurationError
@@ -19,6 +21,7 @@ from sokken.protocol.credentials import (
 )
 from sokken.protocol.identity import ANONYMOUS, Identity
 from sokken.protocol.outcomes import Reason, Refusal
+from sokken.protocol.proxy import Exemption, Proxy
 from sokken.server.request import TunnelRequest
 from sokken.transport.channel import TlsChannel
 from sokken.transport.files import WatchedFile
@@ -70,6 +73,14 @@ class AuthenticationSettings(Protocol):
     def jwt_jwks_token_file(self) -> Path | None:
         """What to show at the URL."""
 
+    @property
+    def https_proxy(self) -> Proxy | None:
+        """What leads to the URL."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Unless it is one of these."""
+
 
 class PublishedKeys(Protocol):
     """Keys that are fetched (server/published_keys.py)."""
@@ -94,12 +105,15 @@ class Authenticator(Protocol):
 
 
 class CertificateAuthenticator:
-    """Believes the certificates that the TLS handshake has verified."""
+    """Believes the certificates that the TLS handshake has verified, until they end."""
 
     async def identify(self, shown: Shown) -> Identity:
         """By the certificate's name."""
         if not shown.certificate:
             raise Unproven("no client certificate was shown")
+        # TLS 1.2 resumes sessions without verifying their certificates again (RFC 5077 section 5.6).
+        if cert_time_to_seconds(shown.certificate["notAfter"]) < time.time():
+            raise Unproven("the client's certificate has expired")
         return identify_certificate(shown.certificate)
 
 
@@ -200,7 +214,13 @@ def _add_jwt(authentication: Authentication, settings: AuthenticationSettings, i
         authentication.files.append(file)
         authentication.add(JwtAuthenticator(issuer, audience, KeysFile(file)))
     elif settings.jwt_jwks_url is not None:
-        published = open_published_keys(settings.jwt_jwks_url, settings.jwt_jwks_ca_file, settings.jwt_jwks_token_file)
+        published = open_published_keys(
+            settings.jwt_jwks_url,
+            settings.jwt_jwks_ca_file,
+            settings.jwt_jwks_token_file,
+            settings.https_proxy,
+            settings.no_proxy,
+        )
         authentication.published = published
         authentication.add(JwtAuthenticator(issuer, audience, published))
 

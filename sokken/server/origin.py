@@ -17,10 +17,12 @@ _SHOWN: Final = 200
 class Origin:
     """``peer`` is HOST:PORT, port 0 if the proxy did not tell it; ``via`` the proxy's host, "" without one.
 
-    ``forwarded_for`` is what somebody claims who is not trusted.
+    ``connected`` is who the connection is from, before its request was read: the PROXY protocol's client, or who has
+    connected. ``forwarded_for`` is what somebody claims who is not trusted.
     """
 
     peer: str
+    connected: str
     via: str = ""
     forwarded_for: str = ""
 
@@ -30,23 +32,24 @@ def find_origin(request: TunnelRequest, trusted: Networks) -> Origin:
     peer = request.peer
     claim = ", ".join(request.headers.getall("X-Forwarded-For", ()))
     if not trusted:
-        return Origin(peer, forwarded_for=claim[:_SHOWN])
-    connected = _connected(request) or peer
-    via = _host(connected) if connected != peer else ""
-    if is_within(_host(peer), trusted):
+        return Origin(peer, peer, forwarded_for=claim[:_SHOWN])
+    neighbour = _neighbour(request) or peer
+    via = host_of(neighbour) if neighbour != peer else ""
+    if is_within(host_of(peer), trusted):
         client = find_client(claim, ", ".join(request.headers.getall("Forwarded", ())), trusted)
         if client is not None:
-            return Origin(str(client), via or _host(peer))
-    return Origin(peer, via, claim[:_SHOWN])
+            return Origin(str(client), peer, via or host_of(peer))
+    return Origin(peer, peer, via, claim[:_SHOWN])
 
 
-def _connected(request: TunnelRequest) -> str | None:
+def host_of(peer: str) -> str:
+    """The host of HOST:PORT, without brackets."""
+    return peer.rpartition(":")[0].strip("[]")
+
+
+def _neighbour(request: TunnelRequest) -> str | None:
     """Who has connected to this host; None if it has gone."""
     try:
         return format_peer(request.channel.getpeername())
     except OSError:
         return None
-
-
-def _host(peer: str) -> str:
-    return peer.rpartition(":")[0].strip("[]")

@@ -19,6 +19,7 @@ from sokken.protocol.outcomes import Reason, Refusal
 from sokken.protocol.policy import Policy
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication, open_authentication, open_tls
+from sokken.server.greeting import Greeting
 from sokken.server.policy_file import open_policy
 from sokken.server.request import TunnelRequest
 from sokken.server.revocation import Revocation
@@ -111,10 +112,11 @@ async def _serve(
         return "draining" if signals.is_leaving else authentication.problem
 
     async with asyncio.TaskGroup() as tasks:
-        tunnels = Tunnels(plane, settings, authentication, admission, connections, tasks, telemetry.trails)
+        greeting = Greeting(admission, settings.trusted_proxies, is_secure=trust.tls is not None)
+        tunnels = Tunnels(plane, settings, authentication, greeting, admission, connections, tasks, telemetry.trails)
         app = web.Application()
         add_health_routes(app, connections, not_ready)
-        stages = _stages(plane, settings, trust.tls)
+        stages = _stages(plane, settings, trust.tls, greeting)
         services = [serve_tunnels(plane, app, sockets, tunnels, settings.base_path, stages)]
         if door.sockets:
             # Takes time to load, and few have one.
@@ -148,13 +150,14 @@ async def _serve(
     return 0
 
 
-def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None) -> list[Stage]:
+def _stages(plane: Plane, settings: ServerSettings, tls: TlsFiles | None, greeting: Greeting) -> list[Stage]:
     """What an accepted connection goes through before its first request is read."""
     stages: list[Stage] = []
     if settings.proxy_protocol == "required":
         proxies = settings.trusted_proxies
         stages.append(lambda channel, peer, then: ProxyHeaderReader(plane, proxies, channel, peer, then))
     if tls is not None:
+        stages.append(greeting.greet_connection)
         seconds = settings.tls_handshake_timeout_seconds
         stages.append(lambda channel, peer, then: TlsAcceptor(plane, tls.context, channel, peer, then, seconds))
     return stages

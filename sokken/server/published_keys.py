@@ -6,7 +6,7 @@ fetch forward, but nobody can make this server fetch more often than every few s
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sokken.errors import ConfigurationError, SokkenError
+from sokken.protocol.address import Address
 from sokken.protocol.credentials import AUTHORIZATION, Unproven, parse_token
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy
 from sokken.server.signed_tokens import Key, parse_keys
 from sokken.telemetry.logs import get_logger
 from sokken.transport.files import WatchedFile
@@ -38,8 +40,11 @@ class FetchError(SokkenError):
 class PublishedKeys:
     """The keys at a URL; ``run`` keeps them fresh."""
 
-    def __init__(self, url: str, authorities: WatchedFile[str] | None, token: WatchedFile[str] | None) -> None:
+    def __init__(
+        self, url: str, authorities: WatchedFile[str] | None, token: WatchedFile[str] | None, proxy: Proxy | None
+    ) -> None:
         self._url = url
+        self._proxy = proxy
         self._tls = TlsFiles(lambda trusted, _: client_context(trusted), authorities)
         self._token = token
         self._keys: tuple[Key, ...] = ()
@@ -101,7 +106,12 @@ class PublishedKeys:
             async with (
                 aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
                 session.get(
-                    self._url, headers=self._headers(), ssl=self._tls.context(), allow_redirects=False
+                    self._url,
+                    headers=self._headers(),
+                    ssl=self._tls.context(),
+                    allow_redirects=False,
+                    proxy=None if self._proxy is None else str(self._proxy),
+                    proxy_headers=self._proxy_headers(),
                 ) as answer,
             ):
                 if answer.status != 200:
@@ -118,11 +128,17 @@ class PublishedKeys:
         return content
 
     def _headers(self) -> Mapping[str, str]:
-        headers = {"Accept": "application/jwk-set+json, application/json"}
+        # Not compressed: what it would take to undo that has no limit.
+        headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
         if self._token is not None:
             self._token.look()
             headers[AUTHORIZATION] = f"Bearer {self._token.value}"
         return headers
+
+    def _proxy_headers(self) -> Mapping[str, str] | None:
+        if self._proxy is None or self._proxy.authorization is None:
+            return None
+        return {"Proxy-Authorization": self._proxy.authorization}
 
     def _log_result(self) -> None:
         if self.problem is None:
@@ -132,19 +148,29 @@ class PublishedKeys:
             log.error("reload", setting="SOKKEN_JWT_JWKS_URL", result=result, detail=self.problem)
 
 
-def open_published_keys(url: str, ca_file: Path | None, token_file: Path | None) -> PublishedKeys:
+def open_published_keys(
+    url: str,
+    ca_file: Path | None,
+    token_file: Path | None,
+    https_proxy: Proxy | None = None,
+    no_proxy: Sequence[Exemption] = (),
+) -> PublishedKeys:
     """With what the settings name, else at the API server of the pod's own cluster with the pod's; fetches nothing.
 
-    Raises ConfigurationError.
+    That one is asked directly, whatever ``https_proxy`` leads elsewhere to. Raises ConfigurationError.
     """
-    host = urlsplit(url).hostname or ""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = choose_proxy(Address(host, parts.port or 443), None, https_proxy, no_proxy)
     if host == _API_SERVER or host.startswith(f"{_API_SERVER}."):
+        proxy = None
         ca_file = ca_file or _existing(_POD / "ca.crt")
         token_file = token_file or _existing(_POD / "token")
     return PublishedKeys(
         url,
         WatchedFile(ca_file, parse_authorities, "SOKKEN_JWT_JWKS_CA_FILE") if ca_file else None,
         WatchedFile(token_file, parse_token, "SOKKEN_JWT_JWKS_TOKEN_FILE") if token_file else None,
+        proxy,
     )
 
 

@@ -76,7 +76,7 @@ def parse_keys(content: bytes) -> tuple[Key, ...]:
     try:
         keys = json.loads(content)["keys"]
         usable = [key for key in keys if key.get("kty") in _ALGORITHMS and key.get("use", "sig") == "sig"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError('it is no JWK Set, which is JSON: {"keys": [...]}') from None
     found = tuple(filter(None, map(_make_key, usable)))
     if not found:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from sokken.protocol.address import Address
+from sokken.protocol.address import Address, mask_user
 from sokken.protocol.forwarded import Networks
 from sokken.protocol.handshake import (
     SUBPROTOCOL_V1,
@@ -27,6 +27,7 @@ from sokken.protocol.outcomes import Outcome, Reason, Refusal
 from sokken.protocol.proxy_header import encode_proxy_header
 from sokken.server.admission import Admission, Admitted
 from sokken.server.authentication import Authentication
+from sokken.server.greeting import Greeting
 from sokken.server.origin import Origin, find_origin
 from sokken.server.request import TunnelRequest
 from sokken.telemetry.logs import get_logger
@@ -80,6 +81,7 @@ class Tunnels:
         plane: Plane,
         settings: TunnelSettings,
         authentication: Authentication,
+        greeting: Greeting,
         admission: Admission,
         connections: Connections,
         tasks: asyncio.TaskGroup,
@@ -89,6 +91,7 @@ class Tunnels:
         self._trails = trails
         self._settings = settings
         self._authentication = authentication
+        self._greeting = greeting
         self._admission = admission
         self._connections = connections
         self._tasks = tasks
@@ -108,7 +111,7 @@ class Tunnels:
         connection_id = parse_claims(request.headers).connection_id or new_connection_id()
         origin = find_origin(request, self._settings.trusted_proxies)
         try:
-            self._admission.greet(origin.peer)
+            self._greeting.greet_request(origin)
             validate_origin(request.headers, self._settings.allowed_origins)
             self._admission.decide(request.asked, await self._authentication.identify(request))
         except Refusal as refusal:
@@ -116,7 +119,7 @@ class Tunnels:
                 "check_refused",
                 connection_id=connection_id,
                 **_describe(origin),
-                target=request.asked,
+                target=mask_user(request.asked),
                 reason=refusal.reason,
                 detail=refusal.detail,
                 **({"cause": refusal.cause} if refusal.cause else {}),
@@ -133,7 +136,7 @@ class Tunnels:
             "connection_id": connection_id,
             "client_id": claims.client_id,
             **_describe(origin),
-            "target": request.asked,
+            "target": mask_user(request.asked),
         }
         trail = self._trails.of_request(request.headers, origin.peer, claims, connection_id)
         try:
@@ -166,7 +169,7 @@ class Tunnels:
         story: dict[str, object],
         trail: Trail,
     ) -> None:
-        self._admission.greet(origin.peer)
+        self._greeting.greet_request(origin)
         key, subprotocol = validate_upgrade_request(request.version, request.headers, self._settings.allowed_origins)
         identity = await self._authentication.identify(request)
         story |= _proof(identity)

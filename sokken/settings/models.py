@@ -135,6 +135,17 @@ class ProgramSettings(Variables):
         default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"
     )
 
+    https_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTPS_PROXY", is_secret=True)] = Field(
+        default=None,
+        validation_alias="https_proxy",
+        description="HTTP proxy for TLS to other hosts: wss:// unless SOKKEN_PROXY is set, and the JWKS URL",
+    )
+    no_proxy: Annotated[Exemptions, Mark(unit="list", variable="NO_PROXY", example=NO_PROXY_EXAMPLE)] = Field(
+        default=(),
+        validation_alias="no_proxy",
+        description="What is reached without a proxy: names, domains, addresses, networks, or *",
+    )
+
     @field_validator("admin_addr")
     @classmethod
     def _refuse_one_address_for_both(cls, admin_addr: Address | None, others: ValidationInfo) -> Address | None:
@@ -168,7 +179,8 @@ class ServerSettings(ProgramSettings):
         description="How long a connection goes on that a new policy forbids, 0 ends it at once; if absent, to its end",
     )
     handshake_rate_per_address: Rate = Field(
-        default=0, description="How many tunnels or checks an address may ask for, 0 is any number"
+        default=0,
+        description="How often an address may come: connect over TLS, or ask for a tunnel or check; 0 is any number",
     )
     base_path: BasePath = Field(default="", description="Path before /tunnel/, behind a proxy that keeps it")
     allowed_origins: Origins = Field(
@@ -276,20 +288,10 @@ class ClientSettings(ProgramSettings):
         default=False, description="Send credentials over ws:// to servers that are not on loopback, too"
     )
     proxy: ProxyUrl = Field(default=None, description="HTTP proxy that leads to the servers, http:// or https://")
-    https_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTPS_PROXY", is_secret=True)] = Field(
-        default=None,
-        validation_alias="https_proxy",
-        description="HTTP proxy for wss:// to other hosts, unless SOKKEN_PROXY is set",
-    )
     http_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTP_PROXY", is_secret=True)] = Field(
         default=None,
         validation_alias="http_proxy",
         description="HTTP proxy for ws:// to other hosts, unless SOKKEN_PROXY is set",
-    )
-    no_proxy: Annotated[Exemptions, Mark(unit="list", variable="NO_PROXY", example=NO_PROXY_EXAMPLE)] = Field(
-        default=(),
-        validation_alias="no_proxy",
-        description="Servers that are reached without a proxy: names, domains, addresses, networks, or *",
     )
     connect_timeout_seconds: Seconds = Field(
         default=30, description="How long a local connection waits for its tunnel, retries included"

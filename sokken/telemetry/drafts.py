@@ -1,6 +1,6 @@
-"""A span as the event loop leaves it: what is known when it ends, and nothing of OpenTelemetry's.
+"""A span before it is one of OpenTelemetry's: what a connection's trail knows of it.
 
-Made by trails.py, and turned into the SDK's spans by spans.py, on the thread that sends them.
+Made by trails.py, and turned into the SDK's spans by spans.py, both on the thread that sends them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,15 +4,18 @@ Programs call ``configure`` and ``install_exception_hooks`` once, and ``reopen``
 logger with ``get_logger`` at import. Two lines are written per tunnelled connection, never one per chunk.
 """
 
+import asyncio
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -20,10 +23,11 @@ from structlog.typing import FilteringBoundLogger
 from sokken.telemetry.console import format_console, wants_colour
 from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
+from sokken.telemetry.log_queue import LineQueue
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
 from sokken.telemetry.log_values import describe_exception, make_plain, mask_address
 
-__all__ = ["configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
+__all__ = ["batching", "configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
 
 HEAD = ("timestamp", "level", "event", "logger", "role", "version", "service")
 _PEERS = frozenset({"peer", "forwarded_for"})
@@ -115,6 +119,7 @@ def configure(settings: LogSettings, role: str, version: str, service: str = "")
     Raises ConfigurationError when the log file cannot be opened.
     """
     _occupy_standard_streams()
+    _process.queue.flush()
     former, _process.sink = _process.sink, _open_sink(settings)
     former.close()
     _process.identity = {"role": role, "version": version, **({"service": service} if service else {})}
@@ -134,7 +139,18 @@ def silence() -> None:
 
 def reopen() -> None:
     """Open the log file anew under its name, after something else has moved it away (SIGHUP)."""
+    _process.queue.flush()
     _process.sink.reopen()
+
+
+@contextmanager
+def batching(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let what this thread tells while the loop runs wait for company (log_queue.py)."""
+    _process.queue.attach(loop)
+    try:
+        yield
+    finally:
+        _process.queue.detach()
 
 
 def _open_sink(settings: LogSettings) -> Sink:
@@ -178,20 +194,16 @@ def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
     return line
 
 
-def _make_plain(_output: Output, _level: str, line: Line) -> Line:
-    return cast(Line, make_plain(line))
-
-
-def _mask_peers(_output: Output, _level: str, line: Line) -> Line:
+def _mask_peers(line: Line) -> Line:
     if _process.masks_peers:
         for name in _PEERS & line.keys():
             line[name] = ", ".join(map(mask_address, str(line[name]).split(",")))
     return line
 
 
-def _put_head(output: Output, level: str, line: Line) -> Line:
+def _put_head(output: Output, level: str, line: Line, told_at: float) -> Line:
     head = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": datetime.fromtimestamp(told_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": level,
         "event": line.pop("event", ""),
         "logger": output.name,
@@ -202,12 +214,23 @@ def _put_head(output: Output, level: str, line: Line) -> Line:
     return head | line
 
 
-def _encode(_output: Output, _level: str, line: Line) -> bytes:
-    return _process.render(line).encode(errors="backslashreplace")
+def _make_line(output: Output, level: str, line: Line, told_at: float) -> bytes:
+    whole = _put_head(output, level, _mask_peers(cast(Line, make_plain(line))), told_at)
+    return _process.render(whole).encode(errors="backslashreplace")
+
+
+def _finish(output: Output, level: str, line: Line, told_at: float) -> None:
+    output.write(_make_line(output, level, line, told_at))
+
+
+def _queue(output: Output, level: str, line: Line) -> NoReturn:
+    """The last processor: nothing is left for structlog to do."""
+    _process.queue.put(output, level, line)
+    raise structlog.DropEvent
 
 
 # The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.
-_CHAIN: list[Any] = [_describe_exc_info, _make_plain, _mask_peers, _put_head, _encode]
+_CHAIN: list[Any] = [_describe_exc_info, _queue]
 
 # Pure ASCII: no control character, and no broken surrogate, survives unescaped.
 _encode_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
@@ -219,10 +242,7 @@ def _format_json(line: Mapping[str, Any]) -> str:
 
 def _format_line(level: str, event: str, **fields: object) -> bytes:
     """Make a line that a sink says of itself: a logger would hand it to that very sink."""
-    line: Any = {**fields, "event": event}
-    for process in _CHAIN:
-        line = process(Output("sokken.telemetry"), level, line)
-    return cast(bytes, line)
+    return _make_line(Output("sokken.telemetry"), level, {**fields, "event": event}, time.time())
 
 
 class _Process:
@@ -233,6 +253,7 @@ class _Process:
         self.masks_peers = False
         self.sink: Sink = StandardErrorSink(_format_line)
         self.render: Callable[[Mapping[str, Any]], str] = _format_json
+        self.queue = LineQueue(_finish)
 
 
 _process = _Process()

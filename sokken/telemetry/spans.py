@@ -6,7 +6,7 @@ as a ``Draft``, which becomes a span of the SDK's only on the thread that sends 
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from opentelemetry import baggage
@@ -51,7 +51,7 @@ class Spans:
         self,
         role: str,
         version: str,
-        delivery: SpanDelivery[Draft],
+        delivery: "SpanDelivery[Callable[[Spans], Draft]]",
         *,
         session: str,
         propagates: bool = True,
@@ -103,9 +103,9 @@ class Spans:
         found = baggage.get_all(self._baggage.extract({"baggage": sent}, Context()))
         return {f"baggage.{key}": str(found[key])[:_MAX_VALUE] for key in self._baggage_keys if key in found}
 
-    def keep(self, draft: Draft) -> None:
-        """Send it soon."""
-        self.delivery.put(draft)
+    def keep(self, make: Callable[["Spans"], Draft]) -> None:
+        """Send it soon; ``make`` is called on the sender's thread."""
+        self.delivery.put(make)
 
     def close(self) -> None:
         """Send what waits; blocks as long as the collector makes it."""
@@ -121,7 +121,8 @@ class Spans:
         state = verdict.trace_state.to_header() if verdict.trace_state else ""
         return verdict.decision is Decision.RECORD_AND_SAMPLE, state
 
-    def _build(self, draft: Draft) -> ReadableSpan:
+    def _build(self, make: Callable[["Spans"], Draft]) -> ReadableSpan:
+        draft = make(self)
         error, link = draft.error, draft.link
         return ReadableSpan(
             draft.name,

@@ -1,13 +1,13 @@
 """The trails of connections whose traces or metrics somebody wants: the spans of each end, and what is counted.
 
 Made by open.py. Names, parentage, attributes and what is an error are contracts (docs/observability.md). A span is
-built when it ends, of what the connection knows anyway: until then it is a few numbers.
+drafted after it has ended, of what the trail knows anyway: until then it is a few numbers.
 """
 
 import socket
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from sokken.protocol.address import Address, Forward
@@ -126,10 +126,13 @@ class LiveTrail(Trail):
         """Count it, and make the session's span: recorded if the opening's was, nobody samples again."""
         if self._metrics is not None:
             self._metrics.record(DURATION, seconds, _with(self._labels, "outcome", outcome))
-        spans, opening = self._spans, self._context
-        if spans is None or opening is None or spans.session == "off":
-            return
-        is_child = spans.session == "child"
+        if self._spans is not None and self._spans.session != "off":
+            self._spans.keep(partial(self._draft_session, time.time_ns(), outcome, up, down))
+
+    # Drafts are made on the sender's thread, when nothing here changes any more.
+
+    def _draft_session(self, ended: int, outcome: str, up: int, down: int, spans: "Spans") -> Draft:
+        opening, is_child = self._opening, spans.session == "child"
         context = spans.start_child(opening) if is_child else spans.start_beside(opening)
         attributes: dict[str, Value] = {
             "sokken.connection.id": self._id,
@@ -139,10 +142,19 @@ class LiveTrail(Trail):
         }
         parent, link = (opening, None) if is_child else (None, opening)
         error = None if outcome == Outcome.COMPLETED else outcome
-        began, ended = self._opened, time.time_ns()
-        spans.keep(Draft("sokken.session", context, parent, began, ended, attributes, error, link, self._events))
+        return Draft("sokken.session", context, parent, self._opened, ended, attributes, error, link, self._events)
+
+    @property
+    def _opening(self) -> TraceContext:
+        """The span's name, where there is one."""
+        if self._context is None:
+            raise RuntimeError("there is no span")
+        return self._context
 
     def _end_opening(self, spans: "Spans", now: int, error: str | None, status: int | None) -> None:
+        spans.keep(partial(self._draft_opening, now, error, status))
+
+    def _draft_opening(self, ended: int, error: str | None, status: int | None, spans: "Spans") -> Draft:
         raise NotImplementedError
 
 
@@ -187,12 +199,17 @@ class ClientTrail(LiveTrail):
         self._attempts += 1
         super().retry(error)
 
-    def _end_opening(self, spans: "Spans", now: int, error: str | None, status: int | None) -> None:
+    def _draft_opening(
+        self,
+        ended: int,
+        error: str | None,
+        status: int | None,
+        spans: "Spans",  # noqa: ARG002 -- the server's needs it
+    ) -> Draft:
         attributes = {**self._facts, "sokken.connection.id": self._id, "sokken.attempt": self._attempts}
         if status is not None:
             attributes["http.response.status_code"] = status
-        if self._context is not None:
-            spans.keep(Draft("sokken.connect", self._context, None, self._began, now, attributes, error))
+        return Draft("sokken.connect", self._opening, None, self._began, ended, attributes, error)
 
 
 class ServerTrail(LiveTrail):
@@ -258,9 +275,11 @@ class ServerTrail(LiveTrail):
             self._spans = None
 
     def _end_target(self, spans: "Spans", error: str | None, reached: str = "") -> None:
-        target, parent, self._target = self._target, self._context, None
-        if target is None or parent is None:
-            return
+        target, self._target = self._target, None
+        if target is not None:
+            spans.keep(partial(self._draft_target, time.time_ns(), target, error, reached))
+
+    def _draft_target(self, ended: int, target: Address, error: str | None, reached: str, spans: "Spans") -> Draft:
         attributes: dict[str, Value] = {
             "server.address": target.host,
             "server.port": target.port,
@@ -268,20 +287,22 @@ class ServerTrail(LiveTrail):
         }
         if reached:
             attributes["network.peer.address"] = reached
-        context, began = spans.start_child(parent), self._dialled_at
-        spans.keep(Draft("sokken.target.connect", context, parent, began, time.time_ns(), attributes, error))
+        parent, began = self._opening, self._dialled_at
+        return Draft("sokken.target.connect", spans.start_child(parent), parent, began, ended, attributes, error)
 
     def _end_opening(self, spans: "Spans", now: int, error: str | None, status: int | None) -> None:
         self._end_target(spans, error)
+        super()._end_opening(spans, now, error, status)
+
+    def _draft_opening(self, ended: int, error: str | None, status: int | None, spans: "Spans") -> Draft:
         attributes = {**_REQUEST, **self._describe(spans)}
         if status is not None:
             attributes["http.response.status_code"] = status
         if error is not None and status is not None and status < _SERVER_ERROR:
             attributes["sokken.reason"] = error  # the client's fault: no error of the server's span
             error = None
-        if self._context is not None:
-            draft = Draft("sokken.accept", self._context, self._parent, self._began, now, attributes, error, self._link)
-            spans.keep(draft)
+        began, link = self._began, self._link
+        return Draft("sokken.accept", self._opening, self._parent, began, ended, attributes, error, link)
 
     def _describe(self, spans: "Spans") -> dict[str, Value]:
         claims, identity = self._claims, self._identity

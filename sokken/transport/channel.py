@@ -7,10 +7,11 @@ relay and the head reader know no difference.
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import struct
-from typing import Final
+from typing import Any, Final
 
 Channel = socket.socket
 """Plain, or a TlsChannel."""
@@ -49,6 +50,12 @@ def close_cleanly(sock: socket.socket) -> None:
     sock.close()
 
 
+def raise_pending(sock: socket.socket) -> None:
+    """Raise the error that has come meanwhile, such as a reset: an SSLSocket made of this would not be closed."""
+    if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(number, os.strerror(number))
+
+
 async def wait_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, to_write: bool = False) -> None:
     """Until ``sock`` can be read, or written. Nobody else may watch it meanwhile."""
     ready = loop.create_future()
@@ -69,6 +76,8 @@ def _wake(ready: asyncio.Future[None]) -> None:
 class TlsChannel(ssl.SSLSocket):
     """A TLS connection with a plain socket's manners: BlockingIOError where it must wait, as much as fits a call."""
 
+    _sslobj: Any
+    """OpenSSL's connection, used as it is: the calls of SSLSocket around it cost a tenth of all. None after the end."""
     _failure: OSError | None = None
 
     def recv_into(self, buffer, nbytes=None, flags=0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
@@ -77,9 +86,14 @@ class TlsChannel(ssl.SSLSocket):
             raise self._failure
         view, count = memoryview(buffer), 0
         size = nbytes or len(view)
+        if self._sslobj is None:
+            return super().recv_into(view, size)
+        read = self._sslobj.read
         while count < size:
             try:
-                received = super().recv_into(view[count:size])
+                received = read(size - count, view[count:size])
+            except ssl.SSLEOFError:  # the end of TCP alone: whether that was one is the protocol's above to know
+                break
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if not count:
                     raise BlockingIOError from None
@@ -97,12 +111,14 @@ class TlsChannel(ssl.SSLSocket):
 
     def send(self, data, flags=0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Send as many records as the connection takes; returns how many bytes of ``data`` went."""
-        view, sent = memoryview(data), 0
+        if self._sslobj is None:
+            return super().send(data)
+        view, sent, write = memoryview(data), 0, self._sslobj.write
         while sent < len(view):
             try:
                 # One record a call: OpenSSL wants a call that had to wait repeated with the same bytes, and it is,
                 # because the bytes from ``sent`` on are what the caller keeps.
-                sent += super().send(view[sent : sent + RECORD_BYTES])
+                sent += write(view[sent : sent + RECORD_BYTES])
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if not sent:
                     raise BlockingIOError from None

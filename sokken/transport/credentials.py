@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sokken.errors import ConfigurationError
-from sokken.protocol.address import Forward
+from sokken.protocol.address import Forward, ServerUrl
 from sokken.protocol.credentials import AUTHORIZATION, holds_secret, parse_header_fields, parse_token
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy
 from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, client_context, parse_authorities, parse_key_pair
 
 T = TypeVar("T")
+
+_LEAST_SECRET: Final = 8  # characters; anything shorter is a word of its own
 
 
 class CredentialSettings(Protocol):
@@ -60,6 +63,18 @@ class PlaintextSettings(CredentialSettings, Protocol):
         """Where they would go."""
 
     @property
+    def proxy(self) -> Proxy | None:
+        """Through which."""
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """Or else through which."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Except for these."""
+
+    @property
     def allow_plaintext_credentials(self) -> bool:
         """They may go anywhere."""
 
@@ -75,6 +90,7 @@ class Credentials:
         open_file = partial(_open, is_required=are_required)
         refuse_contradictions(settings)
         self._headers = dict(settings.headers)
+        self._shown: tuple[str, ...] = ()
         self._token = open_file(settings.token_file, parse_token, "SOKKEN_TOKEN_FILE")
         parse = partial(_parse_headers_file, has_token=settings.token_file is not None)
         self._headers_file = open_file(settings.headers_file, parse, "SOKKEN_HEADERS_FILE")
@@ -99,7 +115,15 @@ class Credentials:
         if self._token is not None:
             self._token.look()
             headers[AUTHORIZATION] = f"Bearer {self._token.value}"
+        self._shown = tuple(headers.values())
         return headers
+
+    def hide(self, text: str) -> str:
+        """What somebody has answered, without what was shown: who dislikes a token may repeat it."""
+        for part in (part for value in self._shown for part in value.split()):
+            if len(part) >= _LEAST_SECRET:
+                text = text.replace(part, "***")
+        return text
 
     def context(self) -> ssl.SSLContext:
         """TLS toward a server; raises ConfigurationError while a file has never been good."""
@@ -136,11 +160,17 @@ def refuse_plaintext(settings: PlaintextSettings) -> None:
     if name is None or settings.allow_plaintext_credentials:
         return
     for forward in settings.forwards:
-        if not forward.url.secure and not _is_loopback(forward.url.host):
+        if not forward.url.secure and not _stays_here(forward.url, settings):
             raise ConfigurationError(
                 f"{name} is set, and {forward.url} would send it where everybody on the way can read it: "
                 "use wss://, or set SOKKEN_ALLOW_PLAINTEXT_CREDENTIALS=true"
             )
+
+
+def _stays_here(url: ServerUrl, settings: PlaintextSettings) -> bool:
+    """Whether the server is on this host, and no proxy elsewhere leads to it: loopback would then be the proxy's."""
+    proxy = choose_proxy(url, settings.proxy, settings.http_proxy, settings.no_proxy)
+    return _is_loopback(url.host) and (proxy is None or _is_loopback(proxy.address.host))
 
 
 def _open(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
+from sokken.protocol.address import mask_user
 from sokken.protocol.handshake import MAX_HEAD_BYTES, PROBLEM_TYPE, SERVER, format_problem, refusal_fields
 from sokken.protocol.identity import CONNECTION_ID, parse_claims
 from sokken.protocol.outcomes import Reason, Refusal, problem_document
@@ -122,7 +123,7 @@ class HttpProtocol(web.RequestHandler):
             connection_id=connection_id,
             peer=request.remote,
             method=request.method,
-            path=request.raw_path,
+            path=_path(request),
             exc_info=exc or sys.exception(),
         )
         return sign(_answer_problem(_SERVER_ERROR, _FAULT, {CONNECTION_ID: connection_id}))
@@ -170,11 +171,16 @@ def _refuse_body(request: web.BaseRequest) -> None:
 def _refuse_as(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
     """What aiohttp's router refuses: unknown paths and wrong methods."""
     reason = Reason.NOT_FOUND if error.status == 404 else Reason.BAD_REQUEST
-    detail = f"{error.reason}: {request.method} {request.raw_path[:_SHOWN]}"
+    detail = f"{error.reason}: {request.method} {_path(request)}"
     response = _refuse(request, Refusal(reason, detail, status=error.status))
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
     return response
+
+
+def _path(request: web.BaseRequest) -> str:
+    """As it may be shown: a query may hold a token, and a user a password."""
+    return mask_user(request.raw_path.partition("?")[0])[:_SHOWN]
 
 
 def _refuse(request: web.BaseRequest, refusal: Refusal) -> web.Response:

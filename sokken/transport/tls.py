@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sokken.transport.channel import Channel, TlsChannel, wait_ready
+from sokken.transport.channel import Channel, TlsChannel, raise_pending, wait_ready
 from sokken.transport.files import WatchedFile
 from sokken.transport.nested_tls import NestedTlsChannel
 
@@ -118,11 +118,7 @@ async def start_tls(
 
     ``server_name`` is what the certificate must be for, a name or an IP address.
     """
-    channel: NestedTlsChannel | ssl.SSLSocket
-    if isinstance(sock, TlsChannel):
-        channel = NestedTlsChannel(sock, context, server_name)
-    else:
-        channel = context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
+    channel = _wrap(sock, context, server_name)
     try:
         while True:
             try:
@@ -135,6 +131,17 @@ async def start_tls(
                 return channel
     except BaseException:
         channel.close()
+        raise
+
+
+def _wrap(sock: socket.socket, context: ssl.SSLContext, server_name: str) -> NestedTlsChannel | ssl.SSLSocket:
+    try:
+        if isinstance(sock, TlsChannel):
+            return NestedTlsChannel(sock, context, server_name)
+        raise_pending(sock)
+        return context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
+    except BaseException:
+        sock.close()
         raise
 
 

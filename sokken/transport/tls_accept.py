@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sokken.telemetry.logs import get_logger
-from sokken.transport.channel import Channel, close_cleanly
+from sokken.transport.channel import Channel, close_cleanly, raise_pending
 from sokken.transport.leave import Leave
 from sokken.transport.plane import Plane
 
@@ -48,6 +48,7 @@ class TlsAcceptor:
         self._is_writing: bool | None = None
         self.due = 0
         try:
+            raise_pending(channel)
             self._channel = context_of().wrap_socket(channel, server_side=True, do_handshake_on_connect=False)
         except OSError as error:
             log.debug("connection_without_request", peer=peer, detail=str(error))

@@ -12,7 +12,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.programs import join, running, server
 from tests.support.raw_http import exchange, parse_answer, request, upgrade
-from tests.support.targets import PATIENCE, connect, echo, receive_all, target
+from tests.support.targets import PATIENCE, connect, echo, eventually, receive_all, target
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer
 from tests.support.wire import receive_head
 
@@ -184,12 +184,32 @@ def test_certificates_that_are_not_accepted(guarded, authority, folder):
         "certificate has expired": authority.issue("DNS:a.example", days=-1),
         "unable to get local issuer certificate": other.issue("DNS:a.example"),
         "self-signed certificate": other.self_signed,
+        "unsuitable certificate purpose": authority.issue("DNS:a.example", usage="serverAuth"),
     }
     for count, (problem, certificate) in enumerate(cases.items(), 1):
         assert _is_alerted(far.api, authority, certificate, upgrade(path))
         line = far.program.wait_for("tls_handshake_failed", count)
         assert line["detail"] == f"the client's certificate is not accepted: {problem}"
     assert len(far.program.events("tls_handshake_failed")) == len(cases)
+
+
+def test_a_certificate_that_ends_is_not_carried_on_by_its_session(guarded, authority):
+    """TLS 1.2 resumes a session without verifying its certificate again (RFC 5077 section 5.6)."""
+    far, path = guarded
+    context = ssl.create_default_context(cafile=authority.file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(authority.issue_for_seconds(2, "soon-gone"))
+
+    def resume(session):
+        plain = socket.create_connection(far.api, PATIENCE)
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as tls:
+            tls.sendall(upgrade(path))
+            return int(receive_head(tls).status), tls.session, tls.session_reused
+
+    status, session, _ = resume(None)
+    assert status == 101
+    eventually(lambda: resume(session)[::2] == (401, True))
+    far.program.wait_for("connection_refused", detail="the client's certificate has expired; no token was shown")
 
 
 def test_no_secret_is_logged(guarded, authority):

@@ -151,9 +151,20 @@ def test_credentials_do_not_go_over_the_wire_in_plaintext(name):
         program.noise.clear()
 
 
+def test_a_proxy_elsewhere_makes_loopback_another_hosts():
+    env = {"SOKKEN_TOKEN_FILE": "/nonexistent", "SOKKEN_PROXY": "http://proxy.test:3128"}
+    with running("client", "127.0.0.1:0", "127.0.0.1:0", "ws://127.0.0.1:1/tunnel/a:1", env=env) as program:
+        assert program.wait() == 3
+        assert "SOKKEN_TOKEN_FILE is set, and ws://127.0.0.1:1/tunnel/a:1 would send it" in program.noise[0]
+        program.noise.clear()
+
+
 @pytest.mark.parametrize(
     ("url", "more"),
     [
+        ("ws://127.0.0.1:1/tunnel/a:1", {"SOKKEN_PROXY": "http://127.0.0.1:1"}),
+        ("ws://127.0.0.1:1/tunnel/a:1", {"HTTP_PROXY": "http://proxy.test:1"}),  # not used for loopback
+        ("ws://127.0.0.1:1/tunnel/a:1", {"SOKKEN_PROXY": "http://proxy.test:1", "NO_PROXY": "127.0.0.1"}),
         ("ws://127.0.0.1:1/tunnel/a:1", {}),
         ("ws://[::1]:1/tunnel/a:1", {}),
         ("ws://localhost:1/tunnel/a:1", {}),

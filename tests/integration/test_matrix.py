@@ -15,7 +15,7 @@ import pytest
 from tests.support.programs import client, join, server
 from tests.support.raw_http import upgrade
 from tests.support.targets import PATIENCE, connect, count, receive_all, receive_exactly, target
-from tests.support.tinyproxy import tinyproxy
+from tests.support.tinyproxy import over_tls, tinyproxy
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer
 from tests.support.wire import BINARY, CLOSE, Wire, accept_key, format_head, receive_head
 
@@ -23,7 +23,9 @@ pytestmark = pytest.mark.programs
 
 issuer = Issuer("ec")
 SCHEMES = ["ws", "wss"]
+WAYS = ["directly", "through a proxy", "through a proxy over TLS"]
 PROOFS = {
+    "nothing": ("anonymous", "none"),
     "token": ("ci", "token"),
     "jwt": ("system:serviceaccount:ns:name", "jwt"),
     "certificate": ("me", "certificate"),
@@ -33,7 +35,7 @@ CASES = [(scheme, proof) for scheme in SCHEMES for proof in PROOFS if (scheme, p
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, authority):
-    """A target, a proxy, and a server of each scheme that knows all credentials; what a client needs for each."""
+    """A target, proxies, and two servers of each scheme: one knows all credentials, one asks nobody."""
     folder = tmp_path_factory.mktemp("matrix")
     (folder / "tokens").write_text("ci:s3cr3t")
     (folder / "jwks").write_text(json.dumps(issuer.jwks()))
@@ -41,6 +43,7 @@ def world(tmp_path_factory, authority):
     (folder / "jwt").write_text(issuer.token(exp=7200))
     certificate = authority.issue("DNS:me")
     proofs = {
+        "nothing": {},
         "token": {"SOKKEN_TOKEN_FILE": str(folder / "token")},
         "jwt": {"SOKKEN_TOKEN_FILE": str(folder / "jwt")},
         "certificate": {"SOKKEN_CLIENT_CERT_FILE": str(certificate)},
@@ -54,22 +57,30 @@ def world(tmp_path_factory, authority):
     tls = {"SOKKEN_TLS_CERT_FILE": str(authority.server), "SOKKEN_CLIENT_CA_FILE": str(authority.file)}
     with ExitStack() as stack:
         proxy = stack.enter_context(tinyproxy(folder))
-        where = stack.enter_context(target(count))
-        servers = {
-            "ws": stack.enter_context(server(where, env=guarded)),
-            "wss": stack.enter_context(server(where, env=guarded | tls)),
+        secure_proxy = stack.enter_context(over_tls(folder, proxy, authority.server))
+        ways = {
+            "directly": {},
+            "through a proxy": {"SOKKEN_PROXY": f"http://{join(proxy)}"},
+            "through a proxy over TLS": {"SOKKEN_PROXY": f"https://{join(secure_proxy)}"},
         }
-        yield where, proxy, servers, proofs
+        where = stack.enter_context(target(count))
+        certificate_only = {"SOKKEN_TLS_CERT_FILE": str(authority.server)}
+        guards = {
+            ("ws", True): guarded,
+            ("wss", True): guarded | tls,
+            ("ws", False): {},
+            ("wss", False): certificate_only,
+        }
+        servers = {kind: stack.enter_context(server(where, env=env)) for kind, env in guards.items()}
+        yield where, ways, servers, proofs
 
 
-@pytest.mark.parametrize("way", ["directly", "through a proxy"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("scheme", "proof"), CASES)
 def test_a_tunnel(world, authority, scheme, proof, way):
-    where, proxy, servers, proofs = world
-    far = servers[scheme]
-    env = proofs[proof] | {"SOKKEN_CA_FILE": str(authority.file)}
-    if way == "through a proxy":
-        env |= {"SOKKEN_PROXY": f"http://{join(proxy)}"}
+    where, ways, servers, proofs = world
+    far = servers[scheme, proof != "nothing"]
+    env = proofs[proof] | ways[way] | {"SOKKEN_CA_FILE": str(authority.file)}
     with client(far.url(where, ("localhost", far.api[1]), scheme), env=env) as near:
         with connect(near.entry) as app:
             app.sendall(b"x" * 100_000)
@@ -84,12 +95,12 @@ def test_a_tunnel(world, authority, scheme, proof, way):
 @pytest.mark.parametrize(("scheme", "proof"), CASES)
 def test_an_old_client(world, authority, scheme, proof):
     where, _, servers, proofs = world
-    far = servers[scheme]
+    far = servers[scheme, proof != "nothing"]
     fields = [("Sec-WebSocket-Protocol", "sokken")]
     context = ssl.create_default_context(cafile=authority.file)
     if proof == "certificate":
         context.load_cert_chain(proofs[proof]["SOKKEN_CLIENT_CERT_FILE"])
-    else:
+    elif proof != "nothing":
         token = Path(proofs[proof]["SOKKEN_TOKEN_FILE"]).read_text()
         fields.append(("Authorization", f"Bearer {token}"))
     with connect(far.api) as plain:
@@ -137,14 +148,12 @@ def old_server(scheme, authority):
         yield where, seen
 
 
-@pytest.mark.parametrize("way", ["directly", "through a proxy"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_an_old_server(world, authority, scheme, way):
     """It asks for no credential, but a gateway in front of it may."""
-    _, proxy, _, proofs = world
-    env = proofs["token"] | {"SOKKEN_CA_FILE": str(authority.file)}
-    if way == "through a proxy":
-        env |= {"SOKKEN_PROXY": f"http://{join(proxy)}"}
+    _, ways, _, proofs = world
+    env = proofs["token"] | ways[way] | {"SOKKEN_CA_FILE": str(authority.file)}
     with old_server(scheme, authority) as (where, seen), ExitStack() as stack:
         near = stack.enter_context(client(f"{scheme}://localhost:{where[1]}/tunnel/a:1", env=env))
         with connect(near.entry) as app:

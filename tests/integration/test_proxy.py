@@ -4,15 +4,13 @@ import hashlib
 import os
 import socket
 import threading
-from contextlib import contextmanager
 
 import pytest
 
 from tests.support.addresses import closed_port
 from tests.support.programs import client, join, server
-from tests.support.services import free_port, installed, service
 from tests.support.targets import connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
-from tests.support.tinyproxy import tinyproxy
+from tests.support.tinyproxy import over_tls, tinyproxy
 
 pytestmark = pytest.mark.programs
 
@@ -59,19 +57,6 @@ def test_a_tunnel_through_a_proxy(tmp_path, authority, loop, scheme):
                     writer.join()
                 assert "pa55" not in str(near.program.lines)
     assert f"CONNECT localhost:{far.api[1]}" in (tmp_path / "tinyproxy.log").read_text()
-
-
-@contextmanager
-def over_tls(folder, proxy, certificate):
-    """haproxy, to make an https:// proxy of an http:// one."""
-    entry = ("127.0.0.1", free_port())
-    config = folder / "tls.conf"
-    config.write_text(
-        "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 20s\n    timeout server 20s\n"
-        f"listen proxy\n    bind {join(entry)} ssl crt {certificate}\n    server proxy {join(proxy)}\n"
-    )
-    with service(installed("haproxy"), "-db", "-f", config, where=entry, log=folder / "tls.log"):
-        yield entry
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
@@ -160,11 +145,19 @@ def test_which_proxy_is_used(tmp_path, env, is_used):
     assert (requests(tmp_path) > 0) is is_used
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
-def test_the_proxy_of_every_program_is_used_for_other_hosts(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "scheme", "other"),
+    [
+        ("HTTP_PROXY", "ws", "HTTPS_PROXY"),
+        ("http_proxy", "ws", "https_proxy"),
+        ("HTTPS_PROXY", "wss", "HTTP_PROXY"),
+        ("https_proxy", "wss", "http_proxy"),
+    ],
+)
+def test_the_proxy_of_every_program_is_used_for_other_hosts(tmp_path, name, scheme, other):
     with tinyproxy(tmp_path) as proxy:
-        env = QUICK | {name: f"http://{join(proxy)}", "HTTPS_PROXY": "http://127.0.0.1:1"}
-        with client("ws://nowhere.invalid/tunnel/127.0.0.1:1", env=env) as near:
+        env = QUICK | {name: f"http://{join(proxy)}", other: "http://127.0.0.1:1"}
+        with client(f"{scheme}://nowhere.invalid/tunnel/127.0.0.1:1", env=env) as near:
             line = refusal(near)
     assert f"the proxy http://{join(proxy)} answered 5" in line["detail"]
     assert (line["outcome"], requests(tmp_path) > 0) == ("server_unreachable", True)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.programs import client, join, server
 from tests.support.raw_http import upgrade
-from tests.support.services import free_port, installed, service
+from tests.support.services import free_port, installed, run, service, succeed
 from tests.support.targets import connect, echo, receive_exactly, target, was_reset
 
 pytestmark = pytest.mark.programs
@@ -74,6 +74,14 @@ def test_a_proxy_that_speaks_for_itself(header):
         line = ask(far, where, start=header)
     assert line["peer"].startswith("127.0.0.1:")
     assert "via" not in line
+
+
+def test_health_can_be_asked_for_with_a_header_and_by_nobody_without():
+    with server(("127.0.0.1", 1), env=REQUIRED) as far:
+        url = f"http://{join(far.api)}/readyz"
+        assert succeed(installed("curl"), "-sf", "--noproxy", "*", "--haproxy-protocol", url)
+        assert run(installed("curl"), "-sf", "--noproxy", "*", url).returncode == 56  # it was reset
+        far.program.wait_for("proxy_header_rejected")
 
 
 def test_a_header_in_pieces():

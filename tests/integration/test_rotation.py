@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.programs import client, server
+from tests.support.programs import client, join, server
+from tests.support.raw_http import upgrade
 from tests.support.targets import connect, echo, eventually, receive_exactly, target
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer
 
@@ -120,6 +121,24 @@ def test_everything_is_rotated_and_nothing_is_dropped(loop, tmp_path):
         far.program.wait_for("connection_closed", 4, outcome="completed")
         assert not near.program.events("connection_failed")
         assert not far.program.events("connection_refused")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"# nobody\n", None])
+def test_a_tokens_file_that_becomes_empty_opens_nothing(tmp_path, content):
+    """It is not taken for a server that asks nobody, and who was known stays so."""
+    file = tmp_path / "tokens"
+    file.write_bytes(b"ci:first")
+    with target(echo) as where, server(where, env=RELOAD | {"SOKKEN_TOKENS_FILE": str(file)}) as far:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        far.program.wait_for("reload", setting="SOKKEN_TOKENS_FILE", result="kept_last_good")
+        asked = [upgrade(f"/tunnel/{join(where)}", *fields) for fields in ((), [("Authorization", "Bearer first")])]
+        for data, status in zip(asked, (b"401", b"101"), strict=True):
+            with connect(far.api) as sock:
+                sock.sendall(data)
+                assert receive_exactly(sock, 12)[-3:] == status
 
 
 def test_an_authority_that_was_taken_out_of_the_bundle(tmp_path, authority):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.support.programs import tunnel
-from tests.support.targets import connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
+from tests.support.targets import PATIENCE, connect, count, echo, receive_all, receive_exactly, reset, target, was_reset
 
 
 @pytest.fixture(params=["ws", "wss"])
@@ -78,3 +78,23 @@ def test_a_reset_of_the_application_reaches_the_target(setup):
         t.server.program.wait_for("connection_closed", outcome="peer_reset")
         t.client.program.wait_for("connection_closed", outcome="local_reset")
     assert seen == [True]
+
+
+def test_a_half_closed_connection_has_its_time(loop):
+    env = loop | {"SOKKEN_HALF_CLOSED_TIMEOUT_SECONDS": "1"}
+    is_over = threading.Event()
+    with (
+        target(lambda sock: is_over.wait(PATIENCE)) as silent,
+        tunnel(silent, env=env) as t,
+        connect(t.entry) as app,
+        connect(t.entry) as idle,
+    ):
+        t.client.program.wait_for("connection_opened", 2)
+        app.shutdown(socket.SHUT_WR)
+        assert was_reset(app)
+        line = t.client.program.wait_for("connection_closed")
+        assert line["outcome"] == "half_closed_timeout"
+        assert 1 <= line["duration_s"] < 10
+        assert len(t.client.program.events("connection_closed")) == 1  # the other one is not half-closed
+        is_over.set()
+        idle.close()

@@ -1,7 +1,12 @@
 """Certificates for tests, made by openssl: an authority of our own, and what it issues."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.services import installed, succeed
 
@@ -11,7 +16,7 @@ _FIELDS = """
 basicConstraints = critical, CA:false
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-extendedKeyUsage = serverAuth, clientAuth
+extendedKeyUsage = {usage}
 """
 _AUTHORITY = """
 [req]
@@ -46,14 +51,16 @@ class Authority:
         both.write_bytes(self.file.read_bytes() + self._key.read_bytes())
         return both
 
-    def issue(self, *names: str, subject: str = "sokken test", days: int = 2) -> Path:
+    def issue(
+        self, *names: str, subject: str = "sokken test", days: int = 2, usage: str = "serverAuth, clientAuth"
+    ) -> Path:
         """A file with a certificate for ``names`` (``DNS:localhost``, ``IP:127.0.0.1``) and its key.
 
         Negative ``days``: it has ended already. Certificate and key stand alone beside it (``.crt``, ``.key``).
         """
         part = self.folder / f"issued-{next(_serial)}"
         request, certificate, key, fields = (part.with_suffix(suffix) for suffix in (".csr", ".crt", ".key", ".ext"))
-        fields.write_text(_FIELDS + (f"subjectAltName = {','.join(names)}\n" if names else ""))
+        fields.write_text(_FIELDS.format(usage=usage) + (f"subjectAltName = {','.join(names)}\n" if names else ""))
         wanted = ("-subj", f"/CN={subject}", "-keyout", key, "-out", request)
         succeed(self._openssl, "req", *_NEW_KEY, *wanted)
         signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-extfile", fields)
@@ -61,3 +68,24 @@ class Authority:
         both = part.with_suffix(".pem")
         both.write_bytes(certificate.read_bytes() + key.read_bytes())
         return both
+
+    def issue_for_seconds(self, seconds: float, common_name: str) -> Path:
+        """A file with a certificate that ends soon, which openssl cannot make, and its key."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        authority = x509.load_pem_x509_certificate(self.file.read_bytes())
+        signer = serialization.load_pem_private_key(self._key.read_bytes(), None)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+        certificate = (
+            x509.CertificateBuilder(authority.subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(seconds=seconds))
+            .add_extension(identifier, critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        path = self.folder / f"issued-{next(_serial)}.pem"
+        path.write_bytes(
+            certificate.public_bytes(encoding) + key.private_bytes(encoding, form, serialization.NoEncryption())
+        )
+        return path

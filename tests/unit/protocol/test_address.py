@@ -218,6 +218,8 @@ def test_the_target_of_a_url_is_what_follows_its_last_tunnel(text, target):
         ("ws://a/\udcff", "a URL holds no space and no control character"),
         ("ws://a/x#y", "a server URL has no fragment (#)"),
         ("ws://me@a/x", "a server URL has no user or password"),
+        ("ws://a/tunnel/me:s3cr3t@b:22", "a target has no user or password"),
+        ("ws://a/tunnel/me:s3cr3t%40b:22", "a target has no user or password"),
         ("ws://a/%", "a % in a URL's path is followed by two hexadecimal digits"),
         ("ws://a/%0g", "a % in a URL's path is followed by two hexadecimal digits"),
         ("ws:///x", "the host is missing"),

@@ -166,6 +166,34 @@ def test_a_head_cut_anywhere_ends_at_the_same_place(start: bytes, rest: bytes) -
         searched = size
 
 
+def head_of(*fields: str) -> bytes:
+    return "\r\n".join(["GET /tunnel/a:1 HTTP/1.1", "Host: b", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 5",),
+        ("content-length: 00",),
+        ("Content-Length: 0", "Content-Length: 5"),
+        ("Content-Length: 0, 5",),
+        ("Content-Length:",),
+        ("Transfer-Encoding: chunked",),
+        ("transfer-encoding: identity",),
+        ("Expect: 100-continue",),
+    ],
+)
+def test_a_request_with_a_body_is_not_for_tunnels(fields: tuple[str, ...]) -> None:
+    assert parse_request(head_of(*fields)) is None
+
+
+def test_a_request_without_one_is() -> None:
+    for fields in ((), ("Content-Length: 0",), ("Content-Length: 0", "Content-Length: 0")):
+        request = parse_request(head_of(*fields))
+        assert request is not None
+        assert (request.method, request.target, request.version) == ("GET", "/tunnel/a:1", (1, 1))
+
+
 # What is no HTTP/1 request
 
 
@@ -184,6 +212,9 @@ def test_a_head_cut_anywhere_ends_at_the_same_place(start: bytes, rest: bytes) -
         (b"GE\xff", "starts with"),
         (b"GET\t/", "starts with"),
         (b"A" * 33, "starts with"),
+        (b"AUTH s3cr3t\r\n", "starts with b'AUTH'"),
+        (b"AUTH me s3cr3t\r\n", "starts with b'AUTH'"),
+        (b"\0\0\0\x10me\0of\0s3cr3t-is-behind\0", "starts with b'\\x00"),
         (b"A" * MAX_HEAD_BYTES, "starts with"),
         (b"(", "starts with"),
         (b"\r\n\r\n", "starts with"),
@@ -209,6 +240,8 @@ def test_what_can_never_be_http_is_told_at_once(buffer: bytes, words: str) -> No
         assert words in why
         assert why.isprintable()
         assert len(why) < 200
+        assert "s3cr3t-" not in why
+        assert "s3cr3t\\r" not in why
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,30 @@ def test_a_network_lets_names_in_that_lead_into_it():
     assert decide(rules, "db.internal:5433") == 0
 
 
+@pytest.mark.parametrize(
+    "address", ["64:ff9b::10.1.2.3", "64:ff9b:1::10.1.2.3", "2002:a01:203::1", "::10.1.2.3", "::ffff:0:10.1.2.3"]
+)
+def test_a_denied_network_is_closed_in_the_clothes_of_ipv6_too(address):
+    for rules in (
+        policy("deny me | 10.0.0.0/8:*", "allow me | [::/0]:*, *:*"),
+        policy("allow me | *.example.com:*, *:*", "deny me | 10.1.2.3:*"),
+    ):
+        assert decide(rules, "a.example.com:1", address) < 0
+        assert decide(rules, str(Address(address, 1))) < 0
+        assert (
+            decide(rules, "a.example.com:1", address.replace("10.1.2.3", "8.8.8.8").replace("a01:203", "808:808")) > 0
+        )
+
+
+def test_loopback_of_ipv6_is_no_address_of_ipv4():
+    assert decide(policy("deny me | 0.0.0.0/0:*", "allow me | [::1]:1"), "[::1]:1") == 2
+
+
+def test_a_network_of_ipv4_lets_nobody_in_who_comes_in_the_clothes_of_ipv6():
+    assert decide(policy("allow me | 10.0.0.0/8:*"), "[64:ff9b::10.1.2.3]:1") == 0
+    assert decide(policy("allow me | 10.0.0.0/8:*"), "a:1", "64:ff9b::10.1.2.3") == 0
+
+
 def test_a_literal_is_judged_as_itself():
     rules = policy("allow me | 10.0.0.0/8:5432")
     assert decide(rules, "11.0.0.1:5432", "10.0.0.1") == 0
@@ -186,7 +210,16 @@ SENSITIVE = [
     "::ffff:a9fe:a9fe",
     "64:ff9b::127.0.0.1",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1:2:3:4:127.0.0.1",
+    "2002:a9fe:a9fe::",
+    "2002:7f00:1:2::3",
+    "::169.254.169.254",
+    "::127.0.0.1",
+    "::ffff:0:169.254.169.254",
 ]
+IN_DISGUISE = ("64:", "2002:", "::127", "::169", "::ffff:0:")
+"""IPv4 addresses within IPv6 ones that are compared as what they are written as."""
 
 
 @pytest.mark.parametrize("address", SENSITIVE)
@@ -198,7 +231,9 @@ def test_what_is_sensitive_is_not_reached_through_something_wide(address, wide):
         assert decide(rules, str(Address(address, 80))) == -1
 
 
-@pytest.mark.parametrize("address", [text for text in SENSITIVE if not text.startswith("64:") and "%" not in text])
+@pytest.mark.parametrize(
+    "address", [text for text in SENSITIVE if not text.startswith(IN_DISGUISE) and "%" not in text]
+)
 def test_what_is_sensitive_is_reached_by_its_own_name(address):
     target = str(Address(address, 80))
     assert decide(policy(f"allow me | {target}"), target) == 1

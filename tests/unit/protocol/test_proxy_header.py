@@ -100,6 +100,7 @@ def test_whatever_comes_is_a_header_or_none_or_told(rest, start):
         (Address("192.0.2.1", 1234), Address("198.51.100.2", 443), v2(0x21, 0x11, V4 + b"\x05\x00\x02id")),
         (Address("2001:db8::1", 1234), Address("2001:db8::2", 443), v2(0x21, 0x21, V6 + b"\x05\x00\x02id")),
         (Address("192.0.2.1", 1234), Address("2001:db8::2", 443), v2(0x21, 0x21, MAPPED + b"\x05\x00\x02id")),
+        (Address("192.0.2.1", 1234), Address("::ffff:198.51.100.2", 443), v2(0x21, 0x11, V4 + b"\x05\x00\x02id")),
     ],
 )
 def test_what_is_written(client, server, expected):

@@ -135,6 +135,11 @@ def test_odd_headers(header):
     assert refusal(f"{encode(header)}.{encode({})}.AAAA").startswith("the token is ")
 
 
+def test_what_must_be_understood_and_is_not():
+    """RFC 7515 section 4.1.11."""
+    assert refusal(issuer.token(headers={"kid": "ec", "crit": ["x"], "x": 1})) == "the token is no JWT, or malformed"
+
+
 def test_no_token():
     assert refusal(None) == "no token was shown"
 
@@ -158,7 +163,9 @@ def test_keys_that_sign_nothing_here_are_left_out():
     assert [key.id for key in parse_keys(json.dumps(jwks).encode())] == ["rsa", "ed"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"keys": 7}', b'{"keys": [7]}', b"\xff", b"null"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"keys": 7}', b'{"keys": [7]}', b"\xff", b"null", b"[" * 100_000]
+)
 def test_what_is_no_jwk_set(content):
     with pytest.raises(ValueError) as caught:
         parse_keys(content)

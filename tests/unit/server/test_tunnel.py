@@ -14,6 +14,7 @@ from sokken.protocol.handshake import Fields
 from sokken.protocol.policy import policy_of_targets
 from sokken.server.admission import Admission
 from sokken.server.authentication import Authentication
+from sokken.server.greeting import Greeting
 from sokken.server.program import serve_tunnels
 from sokken.server.request import TunnelRequest
 from sokken.server.tunnel import Tunnels
@@ -41,7 +42,8 @@ class Settings:
 def tunnels_to(port: int, plane: Plane, connections: Connections, tasks: asyncio.TaskGroup) -> Tunnels:
     """Tunnels for everybody to this port of ``db.test``."""
     admission = Admission(policy_of_targets([Address("db.test", port)]), connections)
-    return Tunnels(plane, Settings(), Authentication(), admission, connections, tasks)
+    greeting = Greeting(admission, (), is_secure=False)
+    return Tunnels(plane, Settings(), Authentication(), greeting, admission, connections, tasks)
 
 
 class Server:

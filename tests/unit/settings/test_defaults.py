@@ -26,6 +26,8 @@ BOTH = {
     "endpoint_delay_seconds": 0.0,
     "drain_timeout_seconds": 25.0,
     "event_loop": "auto",
+    "https_proxy": None,
+    "no_proxy": (),
 }
 SERVER = {
     "policy_file": None,
@@ -64,9 +66,7 @@ CLIENT = {
     "headers_file": None,
     "allow_plaintext_credentials": False,
     "proxy": None,
-    "https_proxy": None,
     "http_proxy": None,
-    "no_proxy": (),
     "connect_timeout_seconds": 30.0,
     "attempt_timeout_seconds": 12.0,
     "check_interval_seconds": 20.0,

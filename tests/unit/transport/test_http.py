@@ -114,6 +114,8 @@ def test_a_refusal_may_be_answered_by_its_handler():
     ("data", "status", "allow"),
     [
         (request("/nothing"), 404, None),
+        (request("/nothing?token=s3cr3t"), 404, None),
+        (request("http://me:s3cr3t@server.test/nothing"), 404, None),
         (request("/", "POST"), 405, "GET,HEAD"),
         (request("/" + "x" * 5000), 404, None),
         (request("/", "GET", "HTTP/1.1", ("Host", "a"), ("Host", "b")), 400, None),
@@ -125,6 +127,7 @@ def test_what_never_reaches_a_handler_is_a_problem_too(loop, data, status, allow
     answer, lines = ask(ok, data, loop)
     assert answer.status == status
     assert len(answer.problem["detail"]) < 200
+    assert "s3cr3t" not in answer.problem["detail"] + str(lines)
     assert answer.fields.get("allow") == allow
     assert (answer.fields["connection"], answer.fields["server"]) == ("close", "sokken")
     assert [(line["event"], line["log_level"], line["status"]) for line in lines] == [

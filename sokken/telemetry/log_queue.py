@@ -1,0 +1,72 @@
+"""Log lines that can wait for a moment: they are finished many at a time.
+
+Called by logs.py for every line. A line that is made between two connections costs four times as much as one that
+is made behind another: the connections push its code and data out of the processor's caches, and the other way
+round (docs/performance.md). So what is only told waits until there are many, or for BATCH_SECONDS; what warns is
+written at once, behind all that came before. Nothing here decides what a line holds.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+BATCH_SECONDS: Final = 0.05
+BATCH_LINES: Final = 256
+
+Finish = Callable[[Any, str, dict[str, Any], float], None]
+"""Makes and writes a line: whose it is, its level, its fields, and when it was told (seconds since the epoch)."""
+
+_CAN_WAIT: Final = frozenset({"debug", "info"})
+
+
+class LineQueue:
+    """Keeps lines in their order, from any thread; only those of its loop's thread wait."""
+
+    def __init__(self, finish: Finish) -> None:
+        self._finish = finish
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._lines: list[tuple[Any, str, dict[str, Any], float]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        # Reentrant: to finish a line may run a finalizer, which may log.
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<LineQueue lines={len(self._lines)}>"
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let lines of this thread wait while ``loop`` runs in it."""
+        self._loop, self._thread = loop, threading.get_ident()
+
+    def detach(self) -> None:
+        """Write what waits, and let nothing wait any more."""
+        self._loop = None
+        self.flush()
+
+    def put(self, output: object, level: str, line: dict[str, Any]) -> None:
+        """Take a line, to be finished now or within BATCH_SECONDS."""
+        with self._lock:
+            self._lines.append((output, level, line, time.time()))
+            loop = self._loop
+            if (
+                loop is None
+                or level not in _CAN_WAIT
+                or self._thread != threading.get_ident()
+                or len(self._lines) >= BATCH_LINES
+            ):
+                self.flush()
+            elif self._timer is None:
+                self._timer = loop.call_later(BATCH_SECONDS, self._on_timer)
+
+    def flush(self) -> None:
+        """Finish all that wait."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            for line in lines:
+                self._finish(*line)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.flush()
