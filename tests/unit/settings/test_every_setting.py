@@ -39,6 +39,9 @@ BROKEN = {
 EFFECTS = {
     "api_addr": "integration/test_start.py::test_everything_by_environment",
     "max_connections": "integration/test_limits.py::test_a_full_server_refuses_and_goes_on",
+    "admin_addr": "integration/test_admin.py::test_a_servers_public_address_has_none_of_it_ever",
+    "admin_token_file": "integration/test_admin.py::test_a_connection_is_aborted_and_both_ends_see_a_reset",
+    "admin_hosts": "integration/test_admin.py::test_it_may_be_asked_for_under_the_names_that_it_was_given",
     "log_debug": "programs/test_tls.py::test_only_what_may_mend_itself_is_tried_again",
     "log_file": "integration/test_log.py::test_after_sighup_it_writes_to_a_new_file",
     "log_max_age_days": "integration/test_log_settings.py::test_a_file_of_that_age_is_rotated",
