@@ -90,7 +90,8 @@ def guard(access: Access) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in PROBES:
+        is_unknown = isinstance(request.match_info.http_exception, web.HTTPNotFound)
+        if request.path not in PROBES and not is_unknown:
             access.check_host(request)
             access.check_site(request)
             if request.path not in SHELL:

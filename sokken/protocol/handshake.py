@@ -230,9 +230,10 @@ def find_target(request_target: str, prefix: str) -> str | None:
     if not path.startswith("/"):
         absolute = _is_absolute(path)
         path = absolute[1] if absolute else ""
-    if "%" in path:
-        path = unquote(path)
-    return path[len(prefix) :] if path.startswith(prefix) else None
+    if not path.startswith(prefix):
+        return None
+    asked = path[len(prefix) :]
+    return unquote(asked) if "%" in asked else asked
 
 
 def parse_answer(head: bytes | bytearray) -> Answer:

@@ -177,6 +177,14 @@ def test_metrics_are_there_where_somebody_has_asked_to_look(token):
         assert b"sokken_" in ask(near.api, "/metrics", BEARER).body
 
 
+def test_it_may_be_asked_for_under_the_names_that_it_was_given():
+    env = {"SOKKEN_ADMIN_ADDR": "127.0.0.1:0", "SOKKEN_ADMIN_HOSTS": "sokken-admin.infra.svc, status.example"}
+    with server(("127.0.0.1", 1), env=env) as far:
+        names = ("sokken-admin.infra.svc:19000", "Status.Example", "evil.example")
+        heads = [request("/statusz", "GET", "HTTP/1.1", ("Host", name)) for name in names]
+        assert [exchange(admin_of(far), head).status for head in heads] == [200, 200, 421]
+
+
 def test_probes_are_on_the_admin_address_too_whatever_the_public_one_wants():
     env = {"SOKKEN_PROXY_PROTOCOL": "required", "SOKKEN_TRUSTED_PROXIES": "127.0.0.1/32"}
     with server(("127.0.0.1", 1), env={**env, "SOKKEN_ADMIN_ADDR": "127.0.0.1:0"}) as far:

@@ -40,7 +40,7 @@ def test_addresses_and_localhost_are_always_ours(host):
     "host",
     ["evil.example", "127.0.0.1.evil.example:19000", "localhost.evil.example", "[evil]", "0x7f.1", "2130706433", "a@b"],
 )
-@pytest.mark.parametrize("path", ["/statusz", "/connections", "/", "/page.js", "/connections/x/abort", "/unknown"])
+@pytest.mark.parametrize("path", ["/statusz", "/connections", "/", "/page.js", "/connections/x/abort"])
 def test_a_name_that_dns_may_point_anywhere_is_misdirected(host, path):
     async def main():
         async with sites() as site:
@@ -60,6 +60,10 @@ def test_configured_names_are_ours_and_their_neighbours_are_not():
 def test_probes_are_answered_under_any_name_and_without_a_token(token):
     asked = [(path, ("Host", "anything.example")) for path in sorted(PROBES)]
     assert statuses(*asked, token=token) == [200, 200, 200]
+
+
+def test_what_is_not_there_is_not_there_under_any_name(token):
+    assert statuses(("/unknown", ("Host", "evil.example")), ("/unknown",), token=token) == [404, 404]
 
 
 def test_a_token_is_needed_for_all_that_tells_something(token):
