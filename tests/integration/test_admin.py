@@ -137,24 +137,6 @@ def test_a_clients_address_has_it_on_loopback_or_with_a_token(token):
         assert ask(api, "/statusz", BEARER).status == 200
 
 
-def test_it_answers_to_addresses_and_to_the_names_that_it_was_given():
-    """A page of another site can have its own name lead here (DNS rebinding), but cannot choose the Host."""
-
-    def status(where, host):
-        head = request("/connections", "GET", "HTTP/1.1", ("Host", host))
-        return exchange(where, head).status
-
-    env = {"SOKKEN_ADMIN_ADDR": "127.0.0.1:0"}
-    with server(("127.0.0.1", 1), env=env) as far:
-        admin = admin_of(far)
-        hosts = (join(admin), f"localhost:{admin[1]}", "console.test", "console.test.evil.test")
-        assert [status(admin, host) for host in hosts] == [200, 200, 421, 421]
-    with server(("127.0.0.1", 1), env={**env, "SOKKEN_ADMIN_HOSTS": "console.test"}) as far:
-        admin = admin_of(far)
-        hosts = (join(admin), f"CONSOLE.test:{admin[1]}", "console.test", "console.test.evil.test")
-        assert [status(admin, host) for host in hosts] == [200, 200, 200, 421]
-
-
 @contextmanager
 def open_client(arguments, env):
     with running(*arguments, env=env) as program:

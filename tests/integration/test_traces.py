@@ -398,7 +398,7 @@ def test_a_collector_that_never_answers_delays_the_exit_by_five_seconds_at_most(
 
 def test_a_collector_with_another_certificate_gets_nothing(tmp_path, authority):
     stranger = Authority(tmp_path, "stranger")
-    env = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(stranger.file), "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    env = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(stranger.file), "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
     with collector(authority.server) as sink, target(echo) as where:
         with tunnel(where, env=environment(sink, **env)) as t:
             use(t.entry)
