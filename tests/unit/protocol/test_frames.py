@@ -178,7 +178,7 @@ class LongWay(Decoder):
 
     __slots__ = ()
 
-    def _decode_small(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:  # noqa: ARG002
+    def _decode_small(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
         return 0
 
 

@@ -215,7 +215,7 @@ def test_who_must_be_waited_for_can_be_given_up_early(loop, is_name):
 def test_what_is_not_allowed_is_not_dialled(loop):
     """Neither a name's addresses nor one that is spelled."""
 
-    class Forbidden(Exception):  # noqa: N818 -- as the policy's refusals
+    class Forbidden(Exception):
         pass
 
     def forbid(found):
