@@ -111,13 +111,15 @@ class Forwarder:
         try:
             return await self._connector.open(self._url, connection.id, connection.trail)
         except asyncio.CancelledError:
+            self._plane.resets.remove(local)
             # It could have been cancelled by somebody else, too: then that is what happens.
             if task is None or not was_reset or task.uncancel():
                 raise
             detail = "the application reset its connection while it waited"
             raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
-        finally:
+        except BaseException:
             self._plane.resets.remove(local)
+            raise  # else the relay is told from here on
 
     def _relay(self, connection: Connection, local: socket.socket, opened: Opened) -> None:
         relay = Relay(

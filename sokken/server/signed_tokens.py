@@ -13,6 +13,7 @@ import jwt
 
 from sokken.protocol.credentials import Shown, Unproven, check_name
 from sokken.protocol.identity import Identity
+from sokken.transport.eager import become_task
 from sokken.transport.files import WatchedFile
 
 LEEWAY_SECONDS: Final = 60
@@ -99,6 +100,7 @@ class JwtAuthenticator:
         key_id = _read_header(shown.bearer)
         keys = self._find(key_id)
         if not keys:
+            await become_task()
             await self._keys.refresh()
             keys = self._find(key_id)
         if not keys:

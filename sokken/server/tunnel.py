@@ -35,6 +35,7 @@ from sokken.telemetry.trail import NO_TRAILS, Trail, Trails
 from sokken.transport.channel import Channel
 from sokken.transport.connections import Connection, Connections, new_connection_id
 from sokken.transport.dial import DialError, DialFailure, dial
+from sokken.transport.eager import start
 from sokken.transport.http import answer_refusal, format_fault
 from sokken.transport.leave import Leave
 from sokken.transport.plane import Plane
@@ -104,7 +105,7 @@ class Tunnels:
 
     def _take(self, request: Request, asked: str, channel: Channel, peer: str, tail: bytes) -> None:
         asking = TunnelRequest(asked, request.version, request.fields, channel, peer)
-        self._tasks.create_task(self.open(asking, tail))
+        start(self._tasks, self.open(asking, tail))
 
     async def check(self, request: TunnelRequest) -> web.StreamResponse:
         """Would a tunnel be let in? Nothing is dialled, and nothing counts as a connection."""

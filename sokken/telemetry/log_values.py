@@ -87,6 +87,8 @@ def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: A
             plain[name] = None
         elif _is_secret(name):
             plain[name] = MASK
+        elif type(value) is int and -_INT64 <= value < _INT64:
+            plain[name] = value
         elif type(value) is str:
             # Asked here, not within: most values are short and plain, and a line has a dozen.
             plain[name] = _clean(value) if "=" in value or "://" in value or len(value) > MAX_TEXT else value

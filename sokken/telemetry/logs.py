@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -77,7 +77,10 @@ class Output:
         """Pass the line to the sink."""
         _process.sink.write(line)
 
-    debug = info = warning = error = critical = write
+    def debug(self, nothing: str) -> None:
+        """Called by structlog at the end of the chain, where the line has been queued already."""
+
+    info = warning = error = critical = debug
 
 
 class Logger:
@@ -223,10 +226,10 @@ def _finish(output: Output, level: str, line: Line, told_at: float) -> None:
     output.write(_make_line(output, level, line, told_at))
 
 
-def _queue(output: Output, level: str, line: Line) -> NoReturn:
-    """The last processor: nothing is left for structlog to do."""
+def _queue(output: Output, level: str, line: Line) -> str:
+    """The last processor: what it returns goes to the output's method of that level, which has nothing left to do."""
     _process.queue.put(output, level, line)
-    raise structlog.DropEvent
+    return ""
 
 
 # The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.

@@ -13,6 +13,7 @@ from sokken.errors import SokkenError
 from sokken.protocol.address import Address
 from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import EXHAUSTED, prepare, wait_ready
+from sokken.transport.eager import become_task
 from sokken.transport.resolve import Found, Resolver, read_literal
 
 HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 section 8
@@ -52,7 +53,8 @@ async def dial(
     """Connect within ``seconds``, names included; the socket is prepared for a relay. Raises DialError.
 
     What passes ``check`` is what is connected to: the name is not looked up again. ``on_wait`` is told once if it
-    must be waited for, and by what it can be ended early; an address of this host is connected to at once.
+    must be waited for, and by what it can be ended early; an address of this host is connected to at once, and so
+    without a wait (eager.py).
     """
     sock: socket.socket | None = None
     try:
@@ -62,6 +64,7 @@ async def dial(
             sock = _begin(one)
             if _is_connected(sock):
                 return sock
+        await become_task()
         async with asyncio.timeout(seconds) as patience:
             if on_wait is not None:
                 on_wait(patience)

@@ -28,11 +28,14 @@ class ResetWatch:
         return f"<ResetWatch sockets={len(self._callbacks)}>"
 
     def add(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when ``sock`` has an error; never for an orderly end."""
+        """Call ``callback`` when ``sock`` has an error, and nobody else; never for an orderly end."""
         fileno = sock.fileno()
         self._callbacks[fileno] = callback
-        # Edge-triggered: an orderly end of both directions is a hang-up for ever, and would spin.
-        self._epoll.register(fileno, select.EPOLLET)
+        try:
+            # Edge-triggered: an orderly end of both directions is a hang-up for ever, and would spin.
+            self._epoll.register(fileno, select.EPOLLET)
+        except FileExistsError:
+            return  # who was called before is not any more
 
     def remove(self, sock: socket.socket) -> None:
         """Forget ``sock``; call it before the socket is closed, for descriptors are used again."""
