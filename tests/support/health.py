@@ -32,7 +32,8 @@ class Idle:
     descriptors: int
 
     def is_so_again(self) -> bool:
-        return connections(self.api) == 0 and self.program.descriptors() <= self.descriptors
+        # First the descriptors: to ask for the connections takes one itself, and for a moment longer.
+        return self.program.descriptors() <= self.descriptors and connections(self.api) == 0
 
 
 @contextmanager
