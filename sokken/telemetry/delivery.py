@@ -196,3 +196,8 @@ class MetricDelivery(OTLPMetricExporter):
         if result is not MetricExportResult.SUCCESS:
             self._complaints.failed()
         return result
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ANN401 -- as it is called
+        """Send nothing more."""
+        super().shutdown(timeout_millis, **kwargs)
+        self._complaints.close()

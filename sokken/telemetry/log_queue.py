@@ -30,6 +30,7 @@ class LineQueue:
         self._thread = 0
         self._lines: list[tuple[Any, str, dict[str, Any], float]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._is_flushing = False
         # Reentrant: to finish a line may run a finalizer, which may log.
         self._lock = threading.RLock()
 
@@ -43,6 +44,9 @@ class LineQueue:
     def detach(self) -> None:
         """Write what waits, and let nothing wait any more."""
         self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.flush()
 
     def put(self, output: object, level: str, line: dict[str, Any]) -> None:
@@ -63,9 +67,16 @@ class LineQueue:
     def flush(self) -> None:
         """Finish all that wait."""
         with self._lock:
-            lines, self._lines = self._lines, []
-            for line in lines:
-                self._finish(*line)
+            if self._is_flushing:
+                return  # a line that was told while another is finished: its turn comes
+            self._is_flushing = True
+            try:
+                while self._lines:
+                    lines, self._lines = self._lines, []
+                    for line in lines:
+                        self._finish(*line)
+            finally:
+                self._is_flushing = False
 
     def _on_timer(self) -> None:
         self._timer = None

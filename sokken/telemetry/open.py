@@ -75,16 +75,24 @@ def _open_metrics(asked: OpenTelemetry, role: str, version: str) -> Metrics:
 def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, version: str) -> "Spans":
     # They load OpenTelemetry.
     from sokken.telemetry.delivery import SpanDelivery  # noqa: PLC0415
+    from sokken.telemetry.drafts import Draft  # noqa: PLC0415
     from sokken.telemetry.spans import Spans  # noqa: PLC0415
 
-    return Spans(
-        role,
-        version,
-        SpanDelivery(asked.span_queue, asked.span_batch, asked.span_delay_seconds),
-        session=settings.trace_session,
-        propagates=asked.propagates,
-        baggage_keys=getattr(settings, "baggage_keys", ()),
+    delivery: SpanDelivery[Callable[[Spans], Draft]] = SpanDelivery(
+        asked.span_queue, asked.span_batch, asked.span_delay_seconds
     )
+    try:
+        return Spans(
+            role,
+            version,
+            delivery,
+            session=settings.trace_session,
+            propagates=asked.propagates,
+            baggage_keys=getattr(settings, "baggage_keys", ()),
+        )
+    except BaseException:
+        delivery.close()
+        raise
 
 
 def _open_trails(settings: TelemetrySettings, metrics: Metrics | None, spans: "Spans | None") -> Trails:

@@ -74,7 +74,7 @@ def test_a_file_that_is_not_there_yet(guarded, authority, tmp_path, name):
         late.write_bytes(files[name].read_bytes())
         assert works(near)
         eventually(lambda: is_ready(near))
-        assert len(near.program.events("reload")) == 2
+    assert len(near.program.events("reload")) == 2
     assert not far.program.events("connection_refused")
 
 

@@ -53,7 +53,7 @@ def test_a_fault_in_a_server_costs_one_request(faulty, loop):
             assert answer.fields["sokken-connection-id"] == ID
         line = far.program.wait_for("request_failed", 3, connection_id=ID)
         assert_fault(line)
-        assert (line["method"], line["path"]) == ("GET", "/tunnel/faulty.test:22")
+        assert line["target"] == "faulty.test:22"
         assert json.loads(exchange(far.api, request()).body)["connections"] == 0
         assert exchange(far.api, request(f"/tunnel/{join(where)}", "HEAD")).status == 204
         assert len(far.program.events("request_failed")) == 3

@@ -114,7 +114,7 @@ def test_a_server_without_a_descriptor_for_the_target_is_full_for_a_moment():
         near = stack.enter_context(client(far.url(to)))
         with everything_is_freed(far, near), ExitStack() as surplus:
             while (taken := far.program.descriptors()) < DESCRIPTORS - 1:
-                surplus.enter_context(connect(far.api))
+                surplus.enter_context(connect(far.api)).sendall(b"G")  # one that says nothing is not accepted at once
                 eventually(lambda taken=taken: far.program.descriptors() > taken, SOON)
             refusal = ask_for_tunnel(far, to)
             assert (refusal.status, refusal.fields["sokken-reason"]) == (429, "server_full")

@@ -1,5 +1,6 @@
 """What the settings of the log, and of the event loop, do at a real program."""
 
+import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -7,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import running
+from tests.support.programs import join, running, server
 from tests.support.raw_http import exchange, upgrade
 from tests.support.services import free_port, is_listening
-from tests.support.targets import eventually
+from tests.support.targets import connect, echo, eventually, target
 
 LONG = ("X-Forwarded-For", "x" * 200), ("Sokken-Client-Id", "y" * 128), ("Sokken-Tunnel", "z" * 128)
 MIB = 1024 * 1024
@@ -70,6 +71,23 @@ def test_a_log_for_people_overrides_the_file(tmp_path):
         assert not path.exists()
         program.stop()
         program.noise.clear()
+
+
+@pytest.mark.parametrize(
+    ("given", "peer", "forwarded"),
+    [("full", r"127\.0\.0\.1:\d+", "2001:db8:1:2:3::7"), ("network", r"127\.0\.0\.0/24", "2001:db8:1::/56")],
+)
+def test_peers_are_told_whole_or_as_their_network(given, peer, forwarded):
+    env = {"SOKKEN_LOG_PEER": given, "SOKKEN_LOG_DEBUG": "true"}
+    with target(echo) as where, server(where, env=env) as far, connect(far.api) as sock:
+        sock.sendall(upgrade(f"/tunnel/{join(where)}", ("X-Forwarded-For", "2001:db8:1:2:3::7")))
+        assert sock.recv(1000).startswith(b"HTTP/1.1 101 ")
+        assert exchange(far.api, upgrade("/tunnel/elsewhere.test:1")).status == 403
+        opened = far.program.wait_for("connection_opened")
+        refused = far.program.wait_for("connection_refused")
+        assert re.fullmatch(peer, opened["peer"])
+        assert re.fullmatch(peer, refused["peer"])
+        assert opened["forwarded_for"] == forwarded
 
 
 @pytest.mark.parametrize("name", ["asyncio", "uvloop"])

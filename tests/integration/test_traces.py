@@ -15,6 +15,8 @@ from tests.support.raw_http import exchange, upgrade
 from tests.support.refused import meet_reset
 from tests.support.targets import connect, echo, eventually, receive_all, reset, target
 
+IMPATIENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "3"}
+"""Seconds for all attempts: enough for a second one, without which the SDK does not say why the first has failed."""
 TOKEN = "the-t0ken"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -354,7 +356,7 @@ def test_a_clients_address_is_there_if_it_is_asked_for(sink):
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
 def test_a_collector_that_refuses_is_one_warning_and_the_tunnels_go_on(status):
-    with collector() as sink, target(echo) as where, tunnel(where, env=environment(sink)) as t:
+    with collector() as sink, target(echo) as where, tunnel(where, env=environment(sink, **IMPATIENT)) as t:
         sink.status = status
         for _ in range(3):
             use(t.entry)
@@ -375,30 +377,35 @@ def test_without_a_collector_the_tunnels_go_on_and_the_exit_is_not_late(loop):
 
 
 def stop_quickly(where, env):
-    with tunnel(where, env=env) as t:
-        use(t.entry)
-        t.client.program.wait_for("connection_closed")
+    with server(where) as far, client(far.url(where), env=env) as near:
+        use(near.entry)
+        near.program.wait_for("connection_closed")
         began = time.monotonic()
-        t.client.program.signal(signal.SIGTERM)
-        assert t.client.program.wait() == 0
+        near.program.signal(signal.SIGTERM)
+        assert near.program.wait() == 0
         assert time.monotonic() - began < 7
 
 
 def test_a_collector_that_never_answers_delays_the_exit_by_five_seconds_at_most():
-    with collector() as sink, target(echo) as where, tunnel(where, env=environment(sink)) as t:
+    with (
+        collector() as sink,
+        target(echo) as where,
+        server(where) as far,
+        client(far.url(where), env=environment(sink)) as near,
+    ):
         sink.delay = 60
         for _ in range(5):
-            use(t.entry)
+            use(near.entry)
         began = time.monotonic()
-        t.client.program.signal(signal.SIGTERM)
-        assert t.client.program.wait() == 0
+        near.program.signal(signal.SIGTERM)
+        assert near.program.wait() == 0
         assert time.monotonic() - began < 7
-        assert t.client.program.events("telemetry_not_delivered")
+        assert near.program.events("telemetry_not_delivered")
 
 
 def test_a_collector_with_another_certificate_gets_nothing(tmp_path, authority):
     stranger = Authority(tmp_path, "stranger")
-    env = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(stranger.file), "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    env = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(stranger.file), **IMPATIENT}
     with collector(authority.server) as sink, target(echo) as where:
         with tunnel(where, env=environment(sink, **env)) as t:
             use(t.entry)

@@ -36,6 +36,12 @@ class Bench:
     relay: Relay | None = None
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def peer_drains(self):
+        pass
+
+    def direction_ended(self, *, by_peer):
+        pass
+
     def ended(self):
         self.is_over.set()
 

@@ -173,6 +173,54 @@ def test_the_events_never_depend_on_the_cuts(stream: tuple[bytes, bytes | None, 
     assert decode(wire, masked=key is not None) == expected
 
 
+class LongWay(Decoder):
+    """Decodes without the short way for small messages."""
+
+    __slots__ = ()
+
+    def _decode_small(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
+        return 0
+
+
+@st.composite
+def small_frames(draw: st.DrawFn) -> tuple[bytes, bool]:
+    """Frames around what the short way takes, whole and broken ones, and whether the peer is to mask."""
+    masked = draw(st.booleans())
+    wire = b""
+    for _ in range(draw(st.integers(1, 6))):
+        opcode = draw(st.sampled_from([Opcode.BINARY] * 6 + [0, 1, 9, 10, 3, 8]))
+        payload = bytes(range(draw(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 124, 125, 126, 130]))))
+        is_right = draw(st.integers(0, 9)) > 0
+        key = draw(st.binary(min_size=4, max_size=4)) if masked is is_right else None
+        fin, bits = draw(st.integers(0, 5)) > 0, draw(st.sampled_from([7, 7, 7, 16, 64]))
+        wire += frame(opcode, payload, fin=fin, key=key, bits=bits)
+    return wire[: draw(st.integers(1, len(wire)))], masked
+
+
+@given(small_frames(), st.lists(st.integers(0, 10_000), max_size=8))
+def test_the_short_way_for_small_messages_gives_what_the_long_way_gives(
+    given_frames: tuple[bytes, bool], cuts: list[int]
+) -> None:
+    wire, masked = given_frames
+    short, long = (kind(masked=masked, notices=True) for kind in (Decoder, LongWay))
+    assert feed(short, cut(wire, cuts)) == feed(long, cut(wire, cuts))
+    assert repr(short) == repr(long)
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("size", [0, 1, 2, 124, 125, 126, 127, 200])
+def test_every_cut_of_a_small_message_between_others_is_the_same(size: int, key: bytes | None) -> None:
+    payload = bytes(range(size))
+    wire = frame(2, b"ab", key=key) + frame(2, payload, key=key) + frame(9, b"?", key=key) + frame(2, b"c", key=key)
+    for place in range(len(wire) + 1):
+        seen = feed(Decoder(masked=key is not None, notices=True), [wire[:place], wire[place:]])
+        assert seen == [Data(b"ab" + payload), Ping(b"?"), Data(b"c")]
+
+
+def test_within_a_fragmented_message_a_small_one_is_a_violation_as_ever() -> None:
+    assert code_of(decode(frame(2, b"a", fin=False) + frame(2, b"b"))) == Code.PROTOCOL_ERROR
+
+
 @given(st.binary(max_size=60), st.booleans(), st.booleans(), st.lists(st.integers(0, 60), max_size=6))
 def test_noise_is_cut_anywhere_with_the_same_result(noise: bytes, masked: bool, notices: bool, cuts: list[int]) -> None:
     seen = feed(Decoder(masked=masked, notices=notices), cut(noise, cuts))

@@ -1,9 +1,5 @@
 """What is told of a connection, and what becomes of it in metrics; its spans are tried with a collector."""
 
-import asyncio
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -104,45 +100,3 @@ def test_a_request_that_is_refused_at_once(metrics):
 def test_whose_trace_is_continued(trust, known, unknown):
     trails = LiveTrails(None, None, trust=trust)
     assert (trails.trusts(Identity("ci", "token")), trails.trusts(ANONYMOUS)) == (known, unknown)
-
-
-def test_metrics_alone_load_no_exporter_of_spans():
-    code = """
-import asyncio, sys
-from types import SimpleNamespace
-from sokken.settings import OpenTelemetry
-from sokken.telemetry.open import open_telemetry
-async def main():
-    asked = OpenTelemetry(prometheus=True)
-    settings = SimpleNamespace(trace_session="link")
-    assert open_telemetry(asked, settings, "server", "1", is_scraped=False).metrics is None
-    assert "opentelemetry" not in sys.modules
-    telemetry = open_telemetry(asked, settings, "server", "1", is_scraped=True)
-    assert b"sokken" in await telemetry.metrics.render()
-    await telemetry.close()
-    assert not {"requests", "opentelemetry.exporter.otlp"} & set(sys.modules)
-asyncio.run(main())
-"""
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_what_the_sdk_does_not_accept_is_a_warning_and_no_end(lines):
-    from sokken.settings import OpenTelemetry
-    from sokken.telemetry.open import open_telemetry
-
-    asked = OpenTelemetry(traces=True, problems=("OTEL_SOMETHING: is wrong",))
-
-    async def main():
-        telemetry = open_telemetry(asked, SimpleNamespace(), "server", "1", is_scraped=False)
-        await telemetry.close()
-        return telemetry
-
-    telemetry = asyncio.run(main())
-    assert telemetry.trails is NO_TRAILS
-    first, second = lines()
-    assert (first["event"], first["detail"]) == ("telemetry_unavailable", "OTEL_SOMETHING: is wrong")
-    assert (second["event"], second["signal"]) == ("telemetry_unavailable", "traces")

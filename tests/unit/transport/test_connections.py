@@ -225,6 +225,33 @@ def test_one_that_is_killed_is_reset_at_both_ends_and_told_so(loop):
     assert (connections.opened, connections.ended.bytes_up, connections.ended.bytes_down) == (1, 10, 0)
 
 
+@every_loop
+@pytest.mark.parametrize("is_told_late", [False, True])
+def test_the_line_that_it_is_up_comes_once_and_before_the_one_that_it_has_ended(loop, is_told_late):
+    """It may end with its first bytes: then its end is what tells that it was up."""
+
+    async def main():
+        async with planes() as plane:
+            connections = Connections(1)
+            connection = make(connections)
+            connections.admit(connection)
+            with tcp_pair() as (app, local), tcp_pair() as (wire, channel):
+                kind = {"original": False, "half_closed_seconds": 60, "spread": 0.5}
+                relay = Relay(plane, local, channel, owner=connection, **kind)
+                connections.open(connection, relay)
+                relay.start()
+                if not is_told_late:
+                    connections.tell(connection)
+                app.close()
+                wire.close()
+                await soon(lambda: not len(connections))
+                connections.tell(connection)
+
+    with capture_logs() as lines:
+        run(main(), loop)
+    assert [line["event"] for line in lines] == ["connection_opened", "connection_closed"]
+
+
 def test_what_got_no_tunnel_is_counted_by_its_reason():
     connections = Connections(10)
     for reason in ("target_refused", "server_full", "target_refused"):

@@ -156,3 +156,89 @@ def test_a_dial_that_is_given_up_leaves_no_socket(loop, count):
                 await dialling
 
     run(main(), loop)
+
+
+class Waited:
+    """What a dial says that it waits for."""
+
+    def __init__(self):
+        self.patience = []
+
+    def __call__(self, patience):
+        self.patience.append(patience)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_of_this_host_is_connected_to_at_once(loop, host):
+    async def main(port):
+        waited, turns = Waited(), []
+        asyncio.get_running_loop().call_soon(turns.append, 1)
+        with await dial(resolver(), Address(host, port), 5, on_wait=waited) as sock:
+            assert turns == []  # nobody else has had a turn
+            assert sock.getpeername()[1] == port
+        assert waited.patience == []
+
+    with target(echo, host) as where:
+        run(main(where[1]), loop)
+
+
+def test_a_refusal_at_an_address_of_this_host_is_one(loop):
+    async def main():
+        with closed_port() as where:
+            with pytest.raises(DialError) as caught:
+                await dial(resolver(), Address(*where), 5)
+            assert caught.value.failure is DialFailure.REFUSED
+            assert str(caught.value) == f"{where[0]}:{where[1]}: connection refused"
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("is_name", [False, True])
+def test_who_must_be_waited_for_can_be_given_up_early(loop, is_name):
+    async def main():
+        with black_hole() as where:
+            waited = Waited()
+            address = NAME if is_name else Address(*where)
+            dialling = asyncio.ensure_future(dial(resolver(where), address, 5, on_wait=waited))
+            await asyncio.sleep(0.05)
+            [patience] = waited.patience
+            began = time.monotonic()
+            patience.reschedule(asyncio.get_running_loop().time())
+            with pytest.raises(DialError) as caught:
+                await dialling
+            assert caught.value.failure is DialFailure.TIMEOUT
+            assert time.monotonic() - began < 1
+
+    run(main(), loop)
+
+
+def test_what_is_not_allowed_is_not_dialled(loop):
+    """Neither a name's addresses nor one that is spelled."""
+
+    class Forbidden(Exception):
+        pass
+
+    def forbid(found):
+        raise Forbidden([address[4][:2] for address in found])
+
+    async def main(where):
+        for address in (NAME, Address(*where)):
+            with pytest.raises(Forbidden) as caught:
+                await dial(resolver(where), address, 5, forbid)
+            assert caught.value.args == ([where],)
+        assert accepted == []
+
+    accepted = []
+    with target(accepted.append) as where:
+        run(main(where), loop)
+
+
+def test_of_several_addresses_only_those_that_are_allowed_are_dialled(loop):
+    async def main(good):
+        with closed_port() as bad:
+            only = resolver(bad, good)
+            with await dial(only, NAME, 5, lambda found: [one for one in found if one[4] == good]) as sock:
+                assert sock.getpeername() == good
+
+    with target(echo) as good:
+        run(main(good), loop)

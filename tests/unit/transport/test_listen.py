@@ -6,7 +6,9 @@ import socket
 import struct
 import subprocess
 import sys
-from contextlib import ExitStack
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from sokken.protocol.address import Address, parse_listen_address
 from sokken.transport import listen
 from sokken.transport.listen import BATCH, Listener, bind, bound_address, format_peer
 from tests.support.loops import LOOPS, run, soon
-from tests.support.targets import PATIENCE, connect, reset
+from tests.support.targets import PATIENCE, connect, eventually, reset
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -89,6 +91,59 @@ def test_what_is_accepted_is_made_for_a_relay():
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+@contextmanager
+def accepting(*, defers):
+    """A listening socket, and when its connections were accepted."""
+    [sock] = bind(parse_listen_address("127.0.0.1:0"), "API_ADDR", defers=defers)
+    accepted = []
+    with sock, ExitStack() as stack:
+
+        def accept():
+            with suppress(OSError):
+                while True:
+                    taken = stack.enter_context(sock.accept()[0])
+                    accepted.append((time.monotonic(), taken))
+
+        sock.setblocking(True)
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield sock.getsockname(), accepted
+        finally:
+            sock.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("defers", [False, True])
+def test_one_who_speaks_first_is_accepted_at_once(defers):
+    with accepting(defers=defers) as (where, accepted), connect(where) as app:
+        began = time.monotonic()
+        app.sendall(b"hello")
+        eventually(lambda: accepted)
+        [(at, sock)] = accepted
+        assert at - began < 0.5
+        assert sock.recv(5) == b"hello"
+
+
+def test_one_who_says_nothing_is_kept_back_for_a_second_or_so_and_then_accepted():
+    with accepting(defers=True) as (where, accepted):
+        began = time.monotonic()
+        with connect(where) as app:
+            eventually(lambda: accepted)
+            [(at, sock)] = accepted
+            assert 0.5 < at - began < 3
+            app.sendall(b"late")
+            assert sock.recv(4) == b"late"
+
+
+def test_where_the_application_may_be_silent_it_is_not_kept_back():
+    with accepting(defers=False) as (where, accepted):
+        began = time.monotonic()
+        with connect(where):
+            eventually(lambda: accepted)
+            assert accepted[0][0] - began < 0.5
 
 
 def assert_error(text: str, problem: str) -> None:

@@ -247,6 +247,44 @@ def test_a_half_closed_connection_over_which_nothing_moves_is_aborted(loop, who)
     run(main(), loop)
 
 
+@pytest.mark.parametrize("who", ["local", "peer"])
+@pytest.mark.parametrize("seconds", [1, 5, 19, 21, 45])
+@pytest.mark.parametrize("age", [0, 13])
+def test_it_is_aborted_in_time_whenever_the_next_ping_is_due(loop, who, seconds, age):
+    """Pings are 20 s apart here: the relay is to be woken before, between and after them."""
+
+    async def main():
+        async with relayed(half_closed_seconds=seconds) as it:
+            await it.pass_seconds(age)
+            it.local.shutdown(socket.SHUT_WR) if who == "local" else it.wire.send(TEXT, b"eof")
+            await turn()
+            await it.pass_seconds(seconds - 1, lambda _: it.wire.send(PONG))
+            assert it.outcome is None
+            await it.pass_seconds(2, lambda _: it.wire.send(PONG))
+            assert it.outcome is Outcome.HALF_CLOSED_TIMEOUT
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("seconds", [5, 45])
+def test_pings_go_on_over_a_half_closed_connection(loop, seconds):
+    async def main():
+        async with relayed(half_closed_seconds=seconds) as it:
+            it.local.shutdown(socket.SHUT_WR)
+            await turn()
+            pings = []
+
+            def answer(age):
+                it.wire.send(BINARY, b"x")  # something moves
+                pings.extend(age for received in it.receive_waiting() if received.opcode == PING)
+
+            await it.pass_seconds(61, answer)
+            assert it.outcome is None
+            assert pings == [20, 40, 60]
+
+    run(main(), loop)
+
+
 def test_notices_do_not_keep_a_half_closed_connection(loop):
     async def main():
         async with relayed(half_closed_seconds=60) as it:

@@ -120,6 +120,32 @@ def test_what_was_removed_is_not_told_even_if_its_number_is_used_again(loop):
     run(main(), loop)
 
 
+def test_what_was_forgotten_and_closed_is_not_told_even_if_its_number_is_used_again(loop):
+    async def main():
+        watch, told = ResetWatch(asyncio.get_running_loop()), []
+        with tcp_pair() as (ours, theirs), tcp_pair() as (other, successor):
+            number = theirs.fileno()
+            watch.add(theirs, lambda: told.append("first"))
+            reset(ours)  # and before the loop hears of it …
+            watch.forget(theirs)
+            theirs.close()
+            watch.forget(theirs)
+            os.dup2(successor.fileno(), number)
+            with socket.socket(fileno=number) as taken:
+                watch.add(taken, lambda: told.append("second"))
+                await a_while()
+                assert told == []
+                reset(other)
+                await soon(lambda: told)
+                await a_while()
+                watch.forget(taken)
+        assert told == ["second"]
+        assert repr(watch) == "<ResetWatch sockets=0>"
+        watch.close()
+
+    run(main(), loop)
+
+
 def test_a_socket_that_changes_hands_is_told_to_its_new_owner(loop):
     async def main():
         watch, told = ResetWatch(asyncio.get_running_loop()), []
