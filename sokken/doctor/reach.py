@@ -30,10 +30,10 @@ from sokken.protocol.handshake import (
 )
 from sokken.protocol.identity import CLIENT_ID, CONNECTION_ID, REASON, TUNNEL, VERSION
 from sokken.protocol.outcomes import Reason
-from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, connect_authority
+from sokken.protocol.proxy import Proxy, connect_authority
 from sokken.transport.channel import Channel
 from sokken.transport.connections import new_connection_id
-from sokken.transport.credentials import Credentials, PlaintextSettings
+from sokken.transport.credentials import Credentials, PlaintextSettings, find_proxy
 from sokken.transport.dial import DialError, dial
 from sokken.transport.exchange import exchange, read_body
 from sokken.transport.nested_tls import NestedTlsChannel
@@ -67,22 +67,6 @@ class DoctorSettings(PlaintextSettings, Protocol):
         """Whose certificate a server must have, instead of its URL's host."""
 
     @property
-    def proxy(self) -> Proxy | None:
-        """Through which every server is reached."""
-
-    @property
-    def https_proxy(self) -> Proxy | None:
-        """Through which else those of wss:// are."""
-
-    @property
-    def http_proxy(self) -> Proxy | None:
-        """Through which else those of ws:// are."""
-
-    @property
-    def no_proxy(self) -> tuple[Exemption, ...]:
-        """Which servers are reached without one."""
-
-    @property
     def max_message_bytes(self) -> int:
         """How large the messages are that it sends."""
 
@@ -98,8 +82,7 @@ class Reach:
         self._resolver = Resolver(plane.loop)
         self.credentials: Credentials | None = None
         self.configured_proxy = settings.proxy or (settings.https_proxy if url.secure else settings.http_proxy)
-        inherited = settings.https_proxy if url.secure else settings.http_proxy
-        self.proxy = choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
+        self.proxy = find_proxy(settings, url)
         self.first = Address(url.host, url.port) if self.proxy is None else self.proxy.address
         """Whom this host connects to."""
 

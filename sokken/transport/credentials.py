@@ -55,24 +55,32 @@ class CredentialSettings(Protocol):
         """Still more."""
 
 
-class PlaintextSettings(CredentialSettings, Protocol):
+class RouteSettings(Protocol):
+    """What decides through which proxy a server is reached."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which every server is reached."""
+
+    @property
+    def https_proxy(self) -> Proxy | None:
+        """Through which else those of wss:// are."""
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """Through which else those of ws:// are."""
+
+    @property
+    def no_proxy(self) -> tuple[Exemption, ...]:
+        """Which servers are reached without one."""
+
+
+class PlaintextSettings(CredentialSettings, RouteSettings, Protocol):
     """What else decides whether credentials may go over ws://."""
 
     @property
     def forwards(self) -> tuple[Forward, ...]:
         """Where they would go."""
-
-    @property
-    def proxy(self) -> Proxy | None:
-        """Through which."""
-
-    @property
-    def http_proxy(self) -> Proxy | None:
-        """Or else through which."""
-
-    @property
-    def no_proxy(self) -> tuple[Exemption, ...]:
-        """Except for these."""
 
     @property
     def allow_plaintext_credentials(self) -> bool:
@@ -139,6 +147,12 @@ class Credentials:
 _proxy_context = lru_cache(maxsize=1)(client_context)
 
 
+def find_proxy(settings: RouteSettings, url: ServerUrl) -> Proxy | None:
+    """Through which a server is reached."""
+    inherited = settings.https_proxy if url.secure else settings.http_proxy
+    return choose_proxy(url, settings.proxy, inherited, settings.no_proxy)
+
+
 def refuse_contradictions(settings: CredentialSettings) -> None:
     """Two tokens for one header, or a key for no certificate; raises ConfigurationError."""
     if settings.client_key_file is not None and settings.client_cert_file is None:
@@ -169,7 +183,7 @@ def refuse_plaintext(settings: PlaintextSettings) -> None:
 
 def _stays_here(url: ServerUrl, settings: PlaintextSettings) -> bool:
     """Whether the server is on this host, and no proxy elsewhere leads to it: loopback would then be the proxy's."""
-    proxy = choose_proxy(url, settings.proxy, settings.http_proxy, settings.no_proxy)
+    proxy = find_proxy(settings, url)
     return _is_loopback(url.host) and (proxy is None or _is_loopback(proxy.address.host))
 
 
