@@ -65,11 +65,10 @@ def bearer(token):
 def ask(guarded, authority, *fields, certificate=None):
     """Open a tunnel; the status, and what the server's log says of who opened it."""
     far, path = guarded
-    opened = len(far.program.events("connection_opened"))
     with secured(far.api, authority, certificate) as tls:
         tls.sendall(upgrade(path, *fields))
         head = receive_head(tls)
-        line = far.program.wait_for("connection_opened", opened + 1)
+        line = far.program.wait_for("connection_opened", connection_id=head.fields["sokken-connection-id"])
     identity = line["identity"], line["identity_method"], line.get("identity_detail")
     return head.start.split()[1], identity
 

@@ -86,6 +86,7 @@ def test_a_full_client_resets_and_goes_on():
                 talk(fourth, second)
             second.close()
         assert len(near.program.events("connection_failed")) == 20
+        far.program.wait_for("connection_closed", 3)
         assert len(far.program.events("connection_opened")) == 3, "the server was asked for those, too"
 
 
