@@ -360,6 +360,15 @@ def test_a_close_to_an_original_goes_behind_what_it_has_not_taken_yet(loop):
     """The application has ended, and may be gone: nobody else knows of bytes that would be lost."""
 
     async def main():
+        for _ in range(20):
+            try:
+                await close_waits()
+            except RoomFoundError:
+                continue
+            return
+        pytest.fail("the kernel took the Close each time")
+
+    async def close_waits():
         async with relayed(original=True, small=True) as it:
             taken = await count_messages_until_held(it)
         async with relayed(original=True, small=True) as it:
@@ -367,8 +376,8 @@ def test_a_close_to_an_original_goes_behind_what_it_has_not_taken_yet(loop):
                 await send_message(it)
             it.local.shutdown(socket.SHUT_WR)
             await turn()
-            assert it.plane.parked, "the Close has found room after all"
-            await it.pass_seconds(600)
+            look_for_room(it)
+            await it.pass_seconds(600, lambda _: look_for_room(it))
             assert not it.relay.is_ended
             *messages, close = await asyncio.to_thread(receive_up_to_close, it.wire)
             assert b"".join(message.payload for message in messages) == taken * MESSAGE
@@ -379,6 +388,15 @@ def test_a_close_to_an_original_goes_behind_what_it_has_not_taken_yet(loop):
             assert it.outcome is Outcome.COMPLETED
 
     run(main(), loop)
+
+
+class RoomFoundError(Exception):
+    """The kernel makes room when it likes: then nothing waits, and there is nothing to see."""
+
+
+def look_for_room(it):
+    if not it.plane.parked:
+        raise RoomFoundError
 
 
 async def count_messages_until_held(it):
