@@ -77,9 +77,12 @@ def connections(bench: Benchmark, stacks: Sequence[Running]) -> None:
 
 
 def traced(bench: Benchmark, stacks: Sequence[Running]) -> None:
-    """The same 32 at a time, for so long that spans are sent meanwhile, and throughput: what traces cost."""
-    _connect(bench, "traced", stacks, {32: 1_000_000}, bench.plan.traced_seconds)
+    """Throughput, and the same 32 at a time, for so long that spans are sent meanwhile: what traces cost.
+
+    In this order: the spans of many connections are sent for some seconds after these.
+    """
     _move(bench, "traced", stacks, ("1 up", "1 down"), bench.plan.bulk_bytes, bench.plan.warmup_bytes)
+    _connect(bench, "traced", stacks, {32: 1_000_000}, bench.plan.traced_seconds)
 
 
 def _connect(

@@ -25,7 +25,7 @@ from sokken.telemetry.logs import get_logger
 T = TypeVar("T")
 
 COMPLAINT_INTERVAL_SECONDS: Final = 60.0
-SHARE: Final = 0.03
+SHARE: Final = 0.015
 """Of a processor, for making and sending spans."""
 
 log = get_logger("telemetry")
