@@ -363,7 +363,7 @@ def test_a_close_to_an_original_goes_behind_what_it_has_not_taken_yet(loop):
         for _ in range(20):
             if await close_waits():
                 return
-        # A slow machine never fills the kernel's buffers to the last byte: then no Close waits, and nothing can be lost.
+        # A slow machine may never fill the kernel's buffers to the last byte: then no Close waits, and none is lost.
 
     async def close_waits() -> bool:
         async with relayed(original=True, small=True) as it:
