@@ -14,7 +14,7 @@ from sokken.protocol.handshake import MAX_HEAD_BYTES, Request, format_refusal, h
 from sokken.protocol.identity import CONNECTION_ID
 from sokken.protocol.outcomes import Reason, Refusal
 from sokken.telemetry.logs import get_logger
-from sokken.transport.channel import Channel, TlsChannel, close_cleanly
+from sokken.transport.channel import Channel, close_cleanly
 from sokken.transport.connections import new_connection_id
 from sokken.transport.leave import LEAVE_SECONDS, Leave
 from sokken.transport.plane import KIB, Plane
@@ -162,10 +162,8 @@ class HttpTransport(asyncio.Transport):
     # asyncio.Transport: what aiohttp uses of it
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """``peername`` as text, the socket, and over TLS the same as ``ssl_object``."""
+        """``peername`` as text, and the socket."""
         found = {"peername": self._peer, "socket": self._channel}
-        if isinstance(self._channel, TlsChannel):
-            found["ssl_object"] = self._channel
         return found.get(name, default)
 
     def is_closing(self) -> bool:
