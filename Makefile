@@ -73,7 +73,7 @@ docs: $(READY) ## write docs/settings.md from the settings
 	mv docs/settings.md.new docs/settings.md
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command "make lock" --extra fast $(UPGRADE)
+	--custom-compile-command "make lock" --extra fast --extra operator $(UPGRADE)
 lock: $(READY) ## lock requirements/*.txt anew; `make lock UPGRADE=--upgrade` takes the newest
 	$(UV_LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(UV_LOCK) pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
