@@ -30,7 +30,6 @@ WATCH_SECONDS: Final = (240, 300)
 PAGE: Final = 500
 _LINE_BYTES: Final = 4 * 2**20
 """An event of a watch is one line with a whole object, which etcd lets have 1.5 MiB at most."""
-_LIMITS: Final = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE: Final = "application/merge-patch+json"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -47,9 +46,12 @@ class Listing:
 class Cluster:
     """The API server. One for a loop; close it."""
 
-    def __init__(self, access: Access, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self, access: Access, *, request_seconds: float = REQUEST_SECONDS, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         self._access = access
-        self._silence = silence_seconds
+        self._limits = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
+        self._patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
         self._session = open_session()
 
     def __repr__(self) -> str:
@@ -99,8 +101,7 @@ class Cluster:
             "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 -- spreads load, hides nothing
             **({"labelSelector": selector} if selector else {}),
         }
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence)
-        async with self._request(call, "GET", resource.path(namespace), query=query, limits=limits) as answer:
+        async with self._request(call, "GET", resource.path(namespace), query=query, limits=self._patience) as answer:
             while line := await answer.content.readline(max_line_length=_LINE_BYTES):
                 yield _decode(call, line)
 
@@ -207,7 +208,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Manifest | None = None,
-        limits: aiohttp.ClientTimeout = _LIMITS,
+        limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with self._session.request(
@@ -218,7 +219,7 @@ class Cluster:
                 data=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
                 ssl=self._access.tls.context(),
                 server_hostname=self._access.server_name,
-                timeout=limits,
+                timeout=limits or self._limits,
                 allow_redirects=False,  # the token is for this server alone
             ) as answer:
                 if answer.status >= 300:

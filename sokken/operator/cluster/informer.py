@@ -53,6 +53,7 @@ class Informer:
         self._on_change = on_change
         self._trim = trim
         self._version: str | None = None
+        self._trouble: Trouble | None = None
         self._failures = 0
 
     def __repr__(self) -> str:
@@ -109,7 +110,7 @@ class Informer:
         self._failures = 0
         if self.problem is not None:
             log.info("watch_resumed", resource=self.resource.qualified, namespace=self.namespace)
-            self.problem = None
+            self._trouble = self.problem = None
 
     async def _recover(self, error: ClusterError) -> None:
         """Wait before the next attempt; what a watch cannot go on from is listed anew."""
@@ -120,8 +121,10 @@ class Informer:
             return
         delay = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        if self._failures > 1 and self.problem != str(error):
-            log.warning("watch_failed", resource=self.resource.qualified, namespace=self.namespace, detail=str(error))
-            self.problem = str(error)
+        if self._failures > 1:  # a stream that breaks once is nothing to tell
+            if self._trouble is not error.trouble:
+                where = {"resource": self.resource.qualified, "namespace": self.namespace}
+                log.warning("watch_failed", **where, trouble=error.trouble, detail=str(error))
+            self._trouble, self.problem = error.trouble, str(error)
         uniform = random.random()  # noqa: S311 -- spreads retries, hides nothing
         await asyncio.sleep(max(error.retry_after or 0.0, uniform * delay))
