@@ -82,8 +82,12 @@ class ApiServer:
         self.asked: list[Asked] = []
         self.objects: dict[tuple[str, str, str, str], dict] = {}
         """By prefix, plural, namespace and name."""
-        self.served = {"/apis/sokken.dev/v1alpha1": ["tunnels"]}
-        """What discovery knows of."""
+        self.served = {
+            "/api/v1": {"namespaces": "Namespace", "events": "Event", "pods": "Pod"},
+            "/apis/apiextensions.k8s.io/v1": {"customresourcedefinitions": "CustomResourceDefinition"},
+            "/apis/sokken.dev/v1alpha1": {"tunnels": "Tunnel"},
+        }
+        """What discovery knows of: kinds by their plural."""
         self.streams: list[Stream] = []
         self.patience = 0.0
         """Seconds that every answer takes."""
@@ -198,15 +202,37 @@ class ApiServer:
                 return self._refuse(refused)
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.json_response(status(401, "Unauthorized", "Unauthorized"), status=401)
-        if asked.method == "GET" and asked.path in self.served:
-            names = self.served[asked.path]
-            return web.json_response({"kind": "APIResourceList", "resources": [{"name": name} for name in names]})
+        if asked.method == "GET" and (found := self._discover(asked.path)):
+            return web.json_response(found)
         place = _take_apart(request.path)
         if place is None:
             return web.Response(status=404, text="404 page not found\n")
         if asked.method == "GET":
             return await self._read(request, asked, place)
         return self._write(asked, place)
+
+    def _discover(self, path: str) -> dict | None:
+        if path == "/api":
+            return {"kind": "APIVersions", "versions": ["v1"]}
+        if path == "/apis":
+            groups = [place.split("/")[2:] for place in self.served if place.startswith("/apis/")]
+            named = [
+                {"name": group, "versions": [{"version": v}], "preferredVersion": {"version": v}} for group, v in groups
+            ]
+            return {"kind": "APIGroupList", "groups": named}
+        if path not in self.served:
+            return None
+        resources = [
+            {
+                "name": plural,
+                "singularName": kind.lower(),
+                "kind": kind,
+                "namespaced": kind not in {"Namespace", "CustomResourceDefinition"},
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+            }
+            for plural, kind in self.served[path].items()
+        ]
+        return {"kind": "APIResourceList", "resources": resources}
 
     def _refuse(self, refused: Refused) -> web.Response:
         document = refused.document

@@ -45,11 +45,14 @@ class Access:
         return f"<Access {self.url}>"
 
     def headers(self) -> Mapping[str, str]:
-        """What proves who asks, as of now; raises ConfigurationError while a file has never been good."""
-        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
-            self.look()
+        """What proves who asks; raises ConfigurationError while a file has never been good. From any thread."""
         token = self._token.value if isinstance(self._token, WatchedFile) else self._token
         return {} if token is None else {AUTHORIZATION: f"Bearer {token}"}
+
+    def freshen(self) -> None:
+        """Look at the files if that was some time ago: once for each request."""
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self.look()
 
     def look(self) -> bool:
         """Look at the files now; whether there is anything new to show or to trust."""

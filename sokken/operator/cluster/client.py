@@ -210,6 +210,7 @@ class Cluster:
         body: Manifest | None = None,
         limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self._access.freshen()
         try:
             async with self._session.request(
                 method,
@@ -231,13 +232,24 @@ class Cluster:
             raise ClusterError(Trouble.UNAUTHENTICATED, call, str(error)) from error
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(connector: aiohttp.BaseConnector | None = None, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 -- aiohttp's
     """What requests go through: no cookies, no proxy, no credentials but those that are given."""
     return aiohttp.ClientSession(
         headers={"User-Agent": f"sokken-operator/{__version__}", "Accept": "application/json"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=0),  # how much is asked at once is limited by who asks
+        connector=connector or aiohttp.TCPConnector(limit=0),  # how much is asked at once is limited by who asks
+        **options,
     )
+
+
+def open_bound_session(access: Access) -> aiohttp.ClientSession:
+    """A session for who makes requests without us (kopf): it shows what the access has at that moment."""
+
+    async def show(request: aiohttp.ClientRequest, handle: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers.update(access.headers())
+        return await handle(request)
+
+    return open_session(aiohttp.TCPConnector(limit=0, ssl=access.tls.context()), middlewares=(show,))
 
 
 def _decode(call: Call, content: bytes) -> Manifest:

@@ -26,6 +26,11 @@ class Resource:
         return self.api_version.rpartition("/")[0]
 
     @property
+    def version(self) -> str:
+        """Of the API."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
     def qualified(self) -> str:
         """``deployments.apps``, as RBAC and kubectl say it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural

@@ -58,8 +58,10 @@ def test_a_replaced_token_is_shown_after_ten_seconds_at_most(mounted, monkeypatc
     (mounted / "token").write_text("n3xt")
     now = access._looked_at
     monkeypatch.setattr("time.monotonic", lambda: now + 9)
+    access.freshen()
     assert access.headers() == {"Authorization": "Bearer s3cr3t"}
     monkeypatch.setattr("time.monotonic", lambda: now + 10)
+    access.freshen()
     assert access.headers() == {"Authorization": "Bearer n3xt"}
 
 
