@@ -24,7 +24,7 @@ _KEPT: Final = (
     "type", "format", "description", "enum", "default", "pattern", "required", "minimum", "maximum",
     "minLength", "maxLength", "minItems", "maxItems", "maxProperties",
 )  # fmt: skip
-_EMPTY: Final = ({}, [], None)
+_EMPTY: Final[tuple[object, ...]] = ({}, [], None)
 
 
 def build_crd() -> Manifest:
