@@ -64,9 +64,9 @@ class Cache:
 
     def take(self, happening: Happening, manifest: Manifest) -> list[Change]:
         """One event of a watch."""
-        if happening is not Happening.DELETED:
-            return self._put(manifest)
         known = self._objects.get(key_of(manifest))
+        if happening is not Happening.DELETED:
+            return [] if known is not None and _is_older(manifest, known) else self._put(manifest)
         return [] if known is None or uid_of(known) != uid_of(manifest) else [self._remove(manifest)]
 
     def _put(self, manifest: Manifest) -> list[Change]:
@@ -95,6 +95,13 @@ def uid_of(manifest: Manifest) -> str:
     """Which of all objects that ever had this name it is."""
     uid: str = manifest["metadata"].get("uid", "")
     return uid
+
+
+def _is_older(manifest: Manifest, known: Manifest) -> bool:
+    """Whether it is a former version of what is known already: what a write returned may overtake the watch."""
+    one, other = manifest["metadata"].get("resourceVersion", ""), known["metadata"].get("resourceVersion", "")
+    is_same = uid_of(manifest) == uid_of(known)
+    return is_same and one.isdecimal() and other.isdecimal() and int(one) < int(other)
 
 
 def _version(manifest: Manifest) -> tuple[str, str]:

@@ -7,7 +7,7 @@ but a request with a token that had been replaced: that is decided by who asks. 
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +21,8 @@ from sokken.operator.cluster.access import Access
 from sokken.operator.cluster.answers import Call, ClusterError, Trouble, judge_refusal
 from sokken.operator.cluster.resources import Manifest, Resource
 
+Body = Manifest | list[Manifest]
+
 REQUEST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 70.0
@@ -32,6 +34,7 @@ _LINE_BYTES: Final = 4 * 2**20
 """An event of a watch is one line with a whole object, which etcd lets have 1.5 MiB at most."""
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE: Final = "application/merge-patch+json"
+_AMEND: Final = "application/json-patch+json"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -49,6 +52,8 @@ class Cluster:
     def __init__(
         self, access: Access, *, request_seconds: float = REQUEST_SECONDS, silence_seconds: float = SILENCE_SECONDS
     ) -> None:
+        self.on_trouble: Callable[[Trouble], object] = lambda _: None
+        """Told of every request that has not succeeded, and why."""
         self._access = access
         self._limits = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
@@ -158,13 +163,18 @@ class Cluster:
         """Change some fields of an object; raises ClusterError."""
         return await self._write("patch", "PATCH", resource, (namespace, name, ""), change, content_type=_MERGE)
 
+    async def amend(self, resource: Resource, namespace: str, name: str, operations: Sequence[Manifest]) -> Manifest:
+        """Change an object by a JSON Patch (RFC 6902); raises ClusterError, with INVALID if it is another by now."""
+        body = list(operations)
+        return await self._write("patch", "PATCH", resource, (namespace, name, ""), body, content_type=_AMEND)
+
     async def _write(
         self,
         verb: str,
         method: str,
         resource: Resource,
         place: tuple[str, str, str],
-        body: Manifest,
+        body: Body,
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
@@ -186,7 +196,7 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
+        body: Body | None = None,
     ) -> Manifest:
         """One request and its whole answer."""
         for is_last in (False, True):
@@ -207,11 +217,11 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
+        body: Body | None = None,
         limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        self._access.freshen()
         try:
+            self._access.freshen()
             async with self._session.request(
                 method,
                 self._access.url + path,
@@ -226,9 +236,14 @@ class Cluster:
                 if answer.status >= 300:
                     raise judge_refusal(call, answer.status, answer.headers, await answer.read())
                 yield answer
+        except ClusterError as error:
+            self.on_trouble(error.trouble)
+            raise
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
+            self.on_trouble(Trouble.UNAVAILABLE)
             raise ClusterError(Trouble.UNAVAILABLE, call, _describe(error)) from error
         except ConfigurationError as error:  # a file of credentials that cannot be used
+            self.on_trouble(Trouble.UNAUTHENTICATED)
             raise ClusterError(Trouble.UNAUTHENTICATED, call, str(error)) from error
 
 

@@ -3,7 +3,6 @@
 Pure names. Called by client.py and by everybody who asks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -48,30 +47,6 @@ class Resource:
 
 
 TUNNELS: Final = Resource("sokken.dev/v1alpha1", "Tunnel", "tunnels")
-DEPLOYMENTS: Final = Resource("apps/v1", "Deployment", "deployments")
-SERVICES: Final = Resource("v1", "Service", "services")
-SERVICE_ACCOUNTS: Final = Resource("v1", "ServiceAccount", "serviceaccounts")
-DISRUPTION_BUDGETS: Final = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
-NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
-POD_MONITORS: Final = Resource("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 PODS: Final = Resource("v1", "Pod", "pods")
 LEASES: Final = Resource("coordination.k8s.io/v1", "Lease", "leases")
 EVENTS: Final = Resource("events.k8s.io/v1", "Event", "events")
-
-CHILDREN: Final = (
-    DEPLOYMENTS,
-    SERVICES,
-    SERVICE_ACCOUNTS,
-    DISRUPTION_BUDGETS,
-    NETWORK_POLICIES,
-    POD_MONITORS,
-)
-
-_BY_KIND: Final[Mapping[tuple[str, str], Resource]] = {
-    (resource.api_version, resource.kind): resource for resource in CHILDREN
-}
-
-
-def resource_of(api_version: str, kind: str) -> Resource:
-    """The resource of a child."""
-    return _BY_KIND[api_version, kind]
