@@ -40,6 +40,10 @@ class Reloaded(Protocol):
     def problem(self) -> str:
         """Why it cannot be used as it is now."""
 
+    @property
+    def missing(self) -> Sequence[Path]:
+        """Which of its paths lead nowhere."""
+
 
 class Check(Protocol):
     """What a client knows of one of its servers (client/check.py)."""
@@ -154,6 +158,7 @@ def _describe_file(file: Reloaded, now: float) -> dict[str, object]:
         "files": [str(path) for path in file.paths],
         "result": file.result,
         "problem": file.problem or None,
+        "missing": [str(path) for path in file.missing],
         "changed_s_ago": _seconds(now - file.changed_at),
     }
 

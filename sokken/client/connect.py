@@ -219,7 +219,8 @@ class Connector:
             return await dial(self._resolver, Address(url.host, url.port), seconds, trail=trail)
         trail.enter(Stage.TCP)
         authority, context_of = connect_authority(url), self.credentials.proxy_context
-        return await dial_through(self._plane, self._resolver, proxy, authority, seconds, context_of)
+        shown = self.credentials.show_to(proxy)
+        return await dial_through(self._plane, self._resolver, shown, authority, seconds, context_of)
 
 
 _DIAL_OUTCOMES: Final = {

@@ -209,7 +209,8 @@ class Reach:
             return await dial(self._resolver, self.first, self._seconds)
         authority = connect_authority(self._url)
         context_of = self._credentials.proxy_context
-        return await dial_through(self._plane, self._resolver, self.proxy, authority, self._seconds, context_of)
+        shown = self._credentials.show_to(self.proxy)
+        return await dial_through(self._plane, self._resolver, shown, authority, self._seconds, context_of)
 
     async def _dial_one(self, host: str) -> Dialled:
         address, began, failure = Address(host, self.first.port), self._plane.loop.time(), None

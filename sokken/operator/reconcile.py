@@ -88,7 +88,7 @@ class RolledBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order, and what can or shall not be done."""
+    """What to do, in this order, and what can or shall not be done. With conflicts, nothing is to be done."""
 
     actions: tuple[Action, ...] = ()
     conflicts: tuple[Ref, ...] = ()
@@ -100,8 +100,6 @@ class Plan:
     """A turn was taken: give it back if applying the Deployment fails."""
     scaler: str = ""
     """Who else sets the Deployment's replicas."""
-    is_stale: bool = False
-    """The cluster has been reconciled for a newer spec than this one: read the Tunnel again."""
 
 
 @dataclass(slots=True)
@@ -115,7 +113,7 @@ class _Draft:
 
     def finish(self) -> Plan:
         return Plan(
-            tuple(self.actions),
+            () if self.conflicts else tuple(self.actions),
             tuple(self.conflicts),
             tuple(self.waits_for),
             self.hold,
@@ -143,8 +141,6 @@ def make_plan(
     be rolled by the operator's doing.
     """
     found = {Ref.of(manifest): manifest for manifest in live}
-    if any(_is_owned(tunnel, manifest) and _generation(manifest) > tunnel.generation for manifest in live):
-        return Plan(is_stale=True)
     draft = _Draft()
     for manifest in desired:
         _plan_one(draft, tunnel, manifest, found.get(Ref.of(manifest)), pods, take_turn)
@@ -163,15 +159,15 @@ def is_rolling(deployment: Manifest) -> bool:
 
 
 def is_rolled_out(deployment: Manifest) -> bool:
-    """Whether all pods are of the present template, and available (as `kubectl rollout status` decides it)."""
-    metadata, status = deployment["metadata"], deployment.get("status", {})
-    wanted = deployment["spec"].get("replicas", 1)
-    return (
-        status.get("observedGeneration", 0) >= metadata.get("generation", 0)
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
-        and status.get("availableReplicas", 0) >= status.get("updatedReplicas", 0)
-    )
+    """Whether all pods have been replaced by those of the present template, and these were available.
+
+    What becomes of them later is no roll-out (Deployment's condition Progressing, reason NewReplicaSetAvailable).
+    """
+    status: dict[str, Any] = deployment.get("status", {})
+    is_observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    has_old_pods = status.get("replicas", 0) > status.get("updatedReplicas", 0)
+    reasons = {each["type"]: each.get("reason") for each in status.get("conditions", ())}
+    return is_observed and not has_old_pods and reasons.get("Progressing") == "NewReplicaSetAvailable"
 
 
 def _plan_one(
@@ -212,7 +208,7 @@ def _plan_rollout(
     take_turn: Callable[[], bool],
 ) -> Manifest:
     """The Deployment as it is to be applied now: with its new template, or with the one that it has."""
-    if live["spec"].get("replicas") != desired["spec"]["replicas"] and _generation(live) == tunnel.generation:
+    if live["spec"].get("replicas") != desired["spec"]["replicas"]:
         draft.scaler = find_scaler(live)
     if _annotation(live, Annotation.TEMPLATE_HASH) == _annotation(desired, Annotation.TEMPLATE_HASH):
         return _rolled_by(desired, _annotation(live, Annotation.ROLLED_BY))
@@ -238,14 +234,14 @@ def _hold_ours(tunnel: Tunnel, live: Manifest, take_turn: Callable[[], bool]) ->
         return Hold.MANUAL
     if not live.get("status", {}).get("availableReplicas"):
         return None
-    if not _is_connected(tunnel):
+    if _is_refused(tunnel):
         return Hold.DISCONNECTED
     return None if take_turn() else Hold.TURN
 
 
-def _is_connected(tunnel: Tunnel) -> bool:
+def _is_refused(tunnel: Tunnel) -> bool:
     conditions = tunnel.status.get("conditions", ())
-    return any(each["type"] == "Connected" and each["status"] == "True" for each in conditions)
+    return any(each["type"] == "Connected" and each["status"] == "False" for each in conditions)
 
 
 def _with_template_of(live: Manifest, desired: Manifest) -> Manifest:
@@ -280,11 +276,6 @@ def _annotated(manifest: Manifest, annotations: dict[str, str]) -> Manifest:
 def _annotation(manifest: Manifest, name: Annotation) -> str:
     value: str = manifest["metadata"].get("annotations", {}).get(name.value, "")
     return value
-
-
-def _generation(manifest: Manifest) -> int:
-    text = _annotation(manifest, Annotation.GENERATION)
-    return int(text) if text.isdecimal() and text.isascii() else 0
 
 
 def _is_leaving(manifest: Manifest) -> bool:

@@ -25,7 +25,10 @@ class Turns:
         return True
 
     def note(self, uid: str, *, is_rolling: bool) -> None:
-        """What a Tunnel's Deployment shows. A turn that has begun ends when it has been seen to roll, and no more."""
+        """What a Tunnel's Deployment shows: at each of its events, and what applying it has given back.
+
+        A turn that has begun ends when the Deployment has been seen to roll, and then no more.
+        """
         if is_rolling:
             self._rolling.add(uid)
             self._begun.discard(uid)

@@ -84,6 +84,15 @@ def parse_proxy(text: str) -> Proxy:
     return Proxy(scheme == "https", address, None if match["user"] is None else _basic(match["user"]))
 
 
+def parse_proxy_credentials(content: bytes) -> str:
+    """Read a file that holds ``USER:PASSWORD``, as they are: what a proxy is shown. Raises ValueError, without them."""
+    text = content.decode("utf-8", "replace").strip("\r\n")
+    user, colon, _ = text.partition(":")
+    if not user or not colon or not text.isprintable():
+        raise ValueError("it does not hold one line USER:PASSWORD")
+    return "Basic " + b64encode(text.encode()).decode("ascii")
+
+
 def parse_exemption(text: str) -> Exemption:
     """Parse one item of NO_PROXY; raises ValueError.
 
@@ -141,9 +150,11 @@ def judge_connect(answer: Answer, authority: str, proxy: Proxy) -> Verdict | Non
     said = f"the proxy {proxy} answered {status}"
     match status:
         case 401 | 407 if proxy.authorization is None:
-            advice = "it asks for credentials: give them in the proxy's URL (http://USER:PASSWORD@HOST:PORT)"
+            advice = (
+                "it asks for credentials: give them in the proxy's URL (http://USER:PASSWORD@HOST:PORT), or in a file"
+            )
         case 401 | 407:
-            advice = "it does not accept the credentials in its URL"
+            advice = "it does not accept the credentials that it is shown"
         case 403 | 405:
             advice = f"it does not allow a connection to {authority}: its rules must allow CONNECT to that port"
         case 502 | 503 | 504:

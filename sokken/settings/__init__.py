@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sokken.settings.environment import UnknownSetting
-    from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load
+    from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load, read_alone
     from sokken.settings.models import (
         ClientSettings,
         OperatorSettings,
@@ -35,12 +35,13 @@ __all__ = [
     "TunnelSettings",
     "UnknownSetting",
     "load",
+    "read_alone",
     "read_opentelemetry",
 ]
 
 _HOMES = {
     "environment": ["UnknownSetting"],
-    "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load"],
+    "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load", "read_alone"],
     "models": [
         "ClientSettings",
         "OperatorSettings",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sokken.errors import SokkenError
@@ -94,6 +94,22 @@ def load(program: type[S], arguments: Mapping[str, Any], problems: Iterable[Prob
         raise InvalidSettings(found, unknown)
     sources = {name: _find_source(name, settings, arguments) for name in program.model_fields}
     return Loaded(settings, sources, unknown)
+
+
+def read_alone(program: type[S], variables: Mapping[str, str]) -> S:
+    """The settings that a program would have with these variables and nothing else; raises InvalidSettings.
+
+    For who starts it elsewhere. Variables that are none of its own are left out.
+    """
+    catalogue = settings_of(program)
+    values = {name: variables[each.variable] for name, each in catalogue.items() if variables.get(each.variable)}
+    settings = program.__new__(program)
+    try:
+        BaseModel.__init__(settings, **values)  # not the settings' own, which would read this process's variables
+    except ValidationError as error:
+        translator = _Translator(catalogue, {}, ())
+        raise InvalidSettings(map(translator.translate, error.errors(include_url=False)), ()) from None
+    return settings
 
 
 def _empty_variables(program: type[S], arguments: Mapping[str, Any]) -> Iterator[Problem]:

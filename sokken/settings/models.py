@@ -300,6 +300,9 @@ class ClientSettings(TunnelSettings):
         default=False, description="Send credentials over ws:// to servers that are not on loopback, too"
     )
     proxy: ProxyUrl = Field(default=None, description="HTTP proxy that leads to the servers, http:// or https://")
+    proxy_credentials_file: CredentialPath = Field(
+        default=None, description="File of USER:PASSWORD for SOKKEN_PROXY, read again at each connection"
+    )
     http_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTP_PROXY", is_secret=True)] = Field(
         default=None,
         validation_alias="http_proxy",

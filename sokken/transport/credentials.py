@@ -6,6 +6,7 @@ connection is made without it, and as soon as it is there, they are.
 
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sokken.errors import ConfigurationError
 from sokken.protocol.address import Forward, ServerUrl
 from sokken.protocol.credentials import AUTHORIZATION, holds_secret, parse_header_fields, parse_token
-from sokken.protocol.proxy import Exemption, Proxy, choose_proxy
+from sokken.protocol.proxy import Exemption, Proxy, choose_proxy, parse_proxy_credentials
 from sokken.transport.files import WatchedFile
 from sokken.transport.tls import TlsFiles, client_context, parse_authorities, parse_key_pair
 
@@ -53,6 +54,14 @@ class CredentialSettings(Protocol):
     @property
     def headers_file(self) -> Path | None:
         """Still more."""
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which every server is reached."""
+
+    @property
+    def proxy_credentials_file(self) -> Path | None:
+        """What that proxy is shown."""
 
 
 class RouteSettings(Protocol):
@@ -102,6 +111,9 @@ class Credentials:
         self._token = open_file(settings.token_file, parse_token, "SOKKEN_TOKEN_FILE")
         parse = partial(_parse_headers_file, has_token=settings.token_file is not None)
         self._headers_file = open_file(settings.headers_file, parse, "SOKKEN_HEADERS_FILE")
+        path, what = settings.proxy_credentials_file, "SOKKEN_PROXY_CREDENTIALS_FILE"
+        self._proxy = settings.proxy
+        self._proxy_credentials = open_file(path, parse_proxy_credentials, what)
         authorities = open_file(settings.ca_file, parse_authorities, "SOKKEN_CA_FILE")
         key = settings.client_key_file
         pair = open_file(settings.client_cert_file, parse_key_pair, "SOKKEN_CLIENT_CERT_FILE", *([key] if key else []))
@@ -112,7 +124,8 @@ class Credentials:
     @property
     def files(self) -> list[WatchedFile[Any]]:
         """Those that are read again at each connection."""
-        return [file for file in (self._token, self._headers_file, *self._tls.files) if file is not None]
+        ours = (self._token, self._headers_file, self._proxy_credentials)
+        return [file for file in (*ours, *self._tls.files) if file is not None]
 
     def headers(self) -> Mapping[str, str]:
         """What to send along; raises ConfigurationError while a file has never been good."""
@@ -138,6 +151,13 @@ class Credentials:
         self._tls.look()
         return self._tls.context()
 
+    def show_to(self, proxy: Proxy) -> Proxy:
+        """A proxy with what it is shown; raises ConfigurationError while its file has never been good."""
+        if self._proxy_credentials is None or proxy != self._proxy:
+            return proxy
+        self._proxy_credentials.look()
+        return replace(proxy, authorization=self._proxy_credentials.value)
+
     def proxy_context(self) -> ssl.SSLContext:
         """TLS toward a proxy: the same authorities, always verified, and no certificate is shown."""
         self._tls.look()
@@ -157,6 +177,11 @@ def refuse_contradictions(settings: CredentialSettings) -> None:
     """Two tokens for one header, or a key for no certificate; raises ConfigurationError."""
     if settings.client_key_file is not None and settings.client_cert_file is None:
         raise ConfigurationError("SOKKEN_CLIENT_KEY_FILE is set: set SOKKEN_CLIENT_CERT_FILE, too")
+    if settings.proxy_credentials_file is not None:
+        if settings.proxy is None:
+            raise ConfigurationError("SOKKEN_PROXY_CREDENTIALS_FILE is set: set SOKKEN_PROXY, too")
+        if settings.proxy.authorization is not None:
+            raise ConfigurationError("SOKKEN_PROXY_CREDENTIALS_FILE is set, and SOKKEN_PROXY has credentials; keep one")
     has_authorization = any(name.lower() == AUTHORIZATION.lower() for name, _ in settings.headers)
     if settings.token_file is not None and has_authorization:
         raise ConfigurationError("SOKKEN_TOKEN_FILE and an Authorization in SOKKEN_HEADERS are two tokens; keep one")

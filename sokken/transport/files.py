@@ -58,6 +58,8 @@ class WatchedFile(Generic[T]):
         """When the content in force was read, Unix time."""
         self.problem = ""
         """Why the file as it is now cannot be used."""
+        self.missing: tuple[Path, ...] = ()
+        """Which of its paths lead nowhere."""
         if not self._read():
             if is_required:
                 raise ConfigurationError(self.problem)
@@ -110,7 +112,9 @@ class WatchedFile(Generic[T]):
         try:
             contents = [_read_file(path) for path in self._paths]
         except OSError as error:
-            return self._keep(error, seen=(error.errno, error.filename))
+            self.missing = tuple(path for path in self._paths if not os.path.exists(path))  # noqa: PTH110 -- never raises
+            return self._keep(error, seen=(error.errno, error.filename, self.missing))
+        self.missing = ()
         seen = tuple(sha256(content).digest() for content in contents)
         if seen == self._seen:
             return not self.problem

@@ -276,7 +276,7 @@ def test_a_host_that_does_not_answer():
     ("user", "directives", "said"),
     [
         ("", ["BasicAuth me pa55"], "it asks for credentials"),
-        (f"me:{SECRET}@", ["BasicAuth me pa55"], "it does not accept the credentials in its URL"),
+        (f"me:{SECRET}@", ["BasicAuth me pa55"], "it does not accept the credentials that it is shown"),
         ("", ["ConnectPort 443"], "it does not allow a connection to"),
     ],
 )

@@ -59,6 +59,26 @@ def test_a_tunnel_through_a_proxy(tmp_path, authority, loop, scheme):
     assert f"CONNECT localhost:{far.api[1]}" in (tmp_path / "tinyproxy.log").read_text()
 
 
+def test_its_credentials_are_read_again_at_each_connection(tmp_path):
+    file = tmp_path / "credentials"
+    with tinyproxy(tmp_path, "BasicAuth me s3cret") as proxy, target(echo) as where, server(where) as far:
+        env = QUICK | {"SOKKEN_PROXY": f"http://{join(proxy)}", "SOKKEN_PROXY_CREDENTIALS_FILE": str(file)}
+        with client(far.url(where), env=env) as near:
+            line = refusal(near)
+            assert line["outcome"] == "credential_unavailable"
+            assert f"SOKKEN_PROXY_CREDENTIALS_FILE: cannot use {file}: no such file" in line["detail"]
+            file.write_text("me:s3cret\n")
+            assert works(near)
+            file.write_text("me:another\n")
+            with connect(near.entry) as app:
+                assert was_reset(app)
+            line = near.program.wait_for("connection_failed", 2)
+            assert "it does not accept the credentials that it is shown" in line["detail"]
+            file.write_text("me:s3cret\n")
+            assert works(near)
+            assert "s3cret" not in str(near.program.lines)
+
+
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_a_tunnel_through_a_proxy_that_speaks_tls(tmp_path, authority, loop, scheme):
     """Over wss:// that is TLS within TLS."""

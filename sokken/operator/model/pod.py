@@ -166,4 +166,3 @@ class PodTemplate(Model):
             ".dnsConfig",
         )
     )
-

@@ -109,7 +109,6 @@ def _deployment(tunnel: Tunnel, defaults: Defaults) -> Manifest:
     annotations = {
         Annotation.TEMPLATE_HASH.value: hash_of(template),
         Annotation.SPEC_HASH.value: spec_hash(tunnel),
-        Annotation.GENERATION.value: str(tunnel.generation),
     }
     # maxUnavailable 0: a new pod must be ready, which is to say admitted by the server, before an old one goes.
     strategy = {"maxUnavailable": 0, "maxSurge": 1 if tunnel.spec.replicas <= _FEW_REPLICAS else "25%"}

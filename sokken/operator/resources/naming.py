@@ -30,8 +30,6 @@ class Annotation(StrEnum):
     """Of the pod template as it was rendered."""
     SPEC_HASH = f"{GROUP}/spec-hash"
     """Of the Tunnel's spec that the template was rendered for."""
-    GENERATION = f"{GROUP}/generation"
-    """Of the Tunnel that the object was rendered for."""
     ROLLED_BY = f"{GROUP}/rolled-by"
     """Who made the template change last: ``tunnel`` or ``operator``."""
     IGNORE_DRAIN_BACKLOG = f"{GROUP}/ignore-drain-backlog"

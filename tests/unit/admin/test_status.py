@@ -17,6 +17,7 @@ class File:
     paths: tuple[Path, ...] = (Path("/etc/tokens"),)
     result: str = "loaded"
     problem: str = ""
+    missing: tuple[Path, ...] = ()
     changed_at: float = 0
 
 
@@ -116,14 +117,19 @@ def test_each_server_and_its_last_check():
 
 def test_each_file_and_its_last_reading():
     [good, bad] = document(
-        files=[File(changed_at=time.monotonic() - 9), File("SOKKEN_POLICY_FILE", result="kept_last_good", problem="no")]
+        files=[
+            File(changed_at=time.monotonic() - 9),
+            File("SOKKEN_POLICY_FILE", result="kept_last_good", problem="no", missing=(Path("/etc/policy"),)),
+        ]
     )["files"]
     assert good | {"changed_s_ago": 9} == {
         "setting": "SOKKEN_TOKENS_FILE",
         "files": ["/etc/tokens"],
         "result": "loaded",
         "problem": None,
+        "missing": [],
         "changed_s_ago": 9,
     }
     assert 9 <= good["changed_s_ago"] < 11
     assert (bad["setting"], bad["result"], bad["problem"]) == ("SOKKEN_POLICY_FILE", "kept_last_good", "no")
+    assert bad["missing"] == ["/etc/policy"]

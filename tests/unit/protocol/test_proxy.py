@@ -14,6 +14,7 @@ from sokken.protocol.proxy import (
     judge_connect,
     parse_exemption,
     parse_proxy,
+    parse_proxy_credentials,
 )
 
 OURS = parse_proxy("http://ours:1")
@@ -59,6 +60,19 @@ def test_a_proxy_and_what_it_is_shown(text, shown, user):
 def test_what_is_no_proxy_is_told_without_its_password(text, problem):
     with pytest.raises(ValueError, match=problem) as caught:
         parse_proxy(text)
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"me:pa:55", b"me:pa:55\n", b"me:pa:55\r\n"])
+def test_credentials_of_a_file(content):
+    assert parse_proxy_credentials(content) == "Basic bWU6cGE6NTU="
+    assert parse_proxy_credentials("mé:€".encode()) == "Basic bcOpOuKCrA=="
+
+
+@pytest.mark.parametrize("content", [b"", b"s3cret", b":s3cret", b"me:s3cret\nyou:s3cret", b"me:\xff\x00s3cret"])
+def test_a_file_that_holds_no_credentials(content):
+    with pytest.raises(ValueError, match="USER:PASSWORD") as caught:
+        parse_proxy_credentials(content)
     assert "s3" not in str(caught.value)
 
 

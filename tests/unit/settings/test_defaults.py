@@ -66,6 +66,7 @@ CLIENT = {
     "headers_file": None,
     "allow_plaintext_credentials": False,
     "proxy": None,
+    "proxy_credentials_file": None,
     "http_proxy": None,
     "connect_timeout_seconds": 30.0,
     "attempt_timeout_seconds": 12.0,

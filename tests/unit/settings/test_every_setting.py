@@ -106,6 +106,7 @@ EFFECTS = {
         "integration/test_credentials.py::test_credentials_that_stay_here_or_are_encrypted"
     ),
     "proxy": "integration/test_proxy.py::test_a_tunnel_through_a_proxy",
+    "proxy_credentials_file": "integration/test_proxy.py::test_its_credentials_are_read_again_at_each_connection",
     "http_proxy": "integration/test_proxy.py::test_the_proxy_of_every_program_is_used_for_other_hosts",
     "connect_timeout_seconds": "interop/test_answers.py::test_what_may_pass_is_tried_again_until_the_budget_is_used_up",
     "attempt_timeout_seconds": (

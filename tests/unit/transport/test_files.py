@@ -73,6 +73,25 @@ def test_the_last_good_one_stays_and_is_told_of_once(path, said, spoil):
     assert said[1:] == [("reload", "SOKKEN_X", "loaded", "")]
 
 
+def test_it_is_told_which_of_its_paths_lead_nowhere(path, tmp_path, said):
+    key, absent = tmp_path / "key", tmp_path / "absent"
+    file = WatchedFile(path, parse, "SOKKEN_X", beside=[key], is_required=False)
+    assert file.missing == (key,)
+    key.write_text("key")
+    assert file.look()
+    assert (file.value, file.missing) == ("onekey", ())
+    key.unlink()
+    file.look()
+    path.unlink()
+    file.look()
+    assert file.missing == (path, key)
+    for again in (path, key):
+        again.write_text("bad")
+    file.look()
+    assert (file.missing, file.result) == ((), "kept_last_good")
+    assert WatchedFile(absent, parse, "SOKKEN_X", is_required=False).missing == (absent,)
+
+
 def test_a_swapped_symlink_is_seen(tmp_path):
     """As the kubelet does it: the file is a link into ``..data``, which is replaced by another link."""
     for name in ("one", "two"):

@@ -1,0 +1,45 @@
+"""Whether pods of a Tunnel could start at all: judged by the client's own parsers, on the settings they would have.
+
+What the API server's rules cannot express is found here, and becomes a condition of the Tunnel instead of pods that
+end at once. Called by the reconciler before anything is made.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sokken.errors import ConfigurationError
+from sokken.operator.model import InvalidTunnel, Tunnel, decode_tunnel
+from sokken.operator.resources.environment import format_forward, literal_settings
+from sokken.protocol.address import AddressError, parse_forward
+from sokken.settings import ClientSettings, InvalidSettings, read_alone
+from sokken.transport.credentials import refuse_contradictions, refuse_plaintext
+
+_FIELDS: Final = {
+    "forwards": "spec.forwards",
+    "headers": "spec.server.headers",
+    "proxy": "spec.proxy.url",
+    "server_name": "spec.server.serverName",
+    "tunnel_name": "metadata.name",
+}
+"""By setting. What is missing here has a field whose rules say everything, or is a variable of podTemplate.env."""
+
+
+def accept_tunnel(document: Mapping[str, Any]) -> Tunnel:
+    """Read an object of the API server; raises InvalidTunnel, with the field and what is wrong with it."""
+    tunnel = decode_tunnel(document)
+    for index, forward in enumerate(tunnel.spec.forwards):
+        try:
+            parse_forward(format_forward(tunnel.spec, forward))
+        except AddressError as error:
+            raise InvalidTunnel(f"spec.forwards[{index}], with spec.server.url: {error}") from None
+    own = {each.name: each.value for each in tunnel.spec.pod_template.env}
+    try:
+        settings = read_alone(ClientSettings, {**own, **literal_settings(tunnel)})
+        refuse_contradictions(settings)
+        refuse_plaintext(settings)
+    except InvalidSettings as error:
+        problem = error.problems[0]
+        raise InvalidTunnel(f"{_FIELDS.get(problem.setting, 'spec.podTemplate.env')}: {problem.text}") from None
+    except ConfigurationError as error:
+        raise InvalidTunnel(f"spec: {error}") from None
+    return tunnel
