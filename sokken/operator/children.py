@@ -66,7 +66,7 @@ class Children:
         """A Tunnel's."""
         return list(self._found.get(key, {}).values())
 
-    def keys(self) -> Iterator[Key]:
+    def tunnels(self) -> Iterator[Key]:
         """The Tunnels that have any."""
         return iter(list(self._found))
 

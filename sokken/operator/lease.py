@@ -154,9 +154,9 @@ class Campaign:
 
     async def release(self) -> None:
         """Give it back, so that another need not wait; call it when nothing is written any more."""
-        self.is_leader = False
-        if self._lease is None or Record.of(self._lease).holder != self.me:
+        if not self.is_leader or self._lease is None:
             return
+        self.is_leader, self.holder = False, ""
         spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         try:
             await self._cluster.replace(LEASES, {**self._lease, "spec": spec})

@@ -83,6 +83,7 @@ class Operator:
         self.cluster = Cluster(server.access())
         self.campaign = Campaign(self.cluster, "sokken-system", "operators", name)
         self.terms = 0
+        self.is_dead = False
         self.task = asyncio.ensure_future(self._run())
 
     async def _run(self):
@@ -95,7 +96,7 @@ class Operator:
         self.task.cancel()
         with suppress(asyncio.CancelledError):
             await self.task
-        self.campaign.is_leader = False
+        self.is_dead = True
 
     async def leave(self):
         await self.die()
@@ -114,7 +115,7 @@ async def operators(server, *names):
 
 
 def leaders(found):
-    return [operator.campaign.me for operator in found if operator.campaign.is_leader]
+    return [operator.campaign.me for operator in found if operator.campaign.is_leader and not operator.is_dead]
 
 
 def test_of_several_one_leads_and_goes_on_leading(haste):
