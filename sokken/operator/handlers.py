@@ -26,6 +26,10 @@ FAREWELL_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 0.1
 """asyncio closes a connection over TLS some turns of the loop after it was told to."""
 _WATCH_SECONDS: Final = 270
+_BACKOFF_SECONDS: Final = (0.2, 0.5, 1, 1, 2, *[3] * 20)
+"""Between a request's attempts. A minute is enough: who is without the API server for longer has lost the Lease."""
+_HUSHED: Final = ("OS signals are ignored", "Request attempt #")
+"""That there is no signal handler is meant so; what the API server does not answer is told by who renews the Lease."""
 _MOST_LOGIN_SECONDS: Final = 30.0
 
 log = get_logger("handlers")
@@ -75,7 +79,7 @@ class Doorbell:
 
     async def run(self) -> None:
         """Ring until this is cancelled; raises DoorbellError if kopf ends before, or does not end then."""
-        hush("kopf", "OS signals are ignored")
+        hush("kopf", *_HUSHED)
         self._home = asyncio.get_running_loop()
         self._thread.start()
         try:
@@ -167,6 +171,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS
     settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = _BACKOFF_SECONDS
     settings.watching.server_timeout = _WATCH_SECONDS
     settings.watching.client_timeout = _WATCH_SECONDS + REQUEST_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS

@@ -17,7 +17,7 @@ import aiohttp
 from sokken.operator.children import SELECTOR, owner_of
 from sokken.operator.cluster.answers import ClusterError, Trouble
 from sokken.operator.cluster.cache import Key, uid_of
-from sokken.operator.cluster.client import Cluster, open_session
+from sokken.operator.cluster.client import Cluster, describe_failure, open_session
 from sokken.operator.cluster.resources import PODS, Manifest
 from sokken.operator.queue import Schedule, Workers
 from sokken.operator.resources import ADMIN_PORT, TUNNEL_LABEL, label_value
@@ -184,7 +184,7 @@ class Pods:
         except TimeoutError:
             return Answer.failed(f"no answer within {ANSWER_SECONDS:g} s", now)
         except (aiohttp.ClientError, OSError) as error:
-            return Answer.failed(_describe(error), now)
+            return Answer.failed(describe_failure(error), now)
 
     def _hurry(self, key: Key) -> None:
         if self._is_restless(key):
@@ -232,12 +232,6 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(content) > MOST_BYTES:
             break  # and so it is no JSON
     return content
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or str(error.os_error)).lower()
-    return str(error) or type(error).__name__
 
 
 def is_settled(conditions: Iterable[Manifest]) -> bool:

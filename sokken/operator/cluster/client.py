@@ -4,7 +4,6 @@ The one place that speaks HTTP to it, and turns whatever goes wrong into a ``Clu
 but a request with a token that had been replaced: that is decided by who asks. Every request has an end.
 """
 
-import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -237,11 +236,12 @@ class Cluster:
                     raise judge_refusal(call, answer.status, answer.headers, await answer.read())
                 yield answer
         except ClusterError as error:
-            self.on_trouble(error.trouble)
+            if error.trouble is not Trouble.NOT_FOUND:  # which is an answer
+                self.on_trouble(error.trouble)
             raise
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
             self.on_trouble(Trouble.UNAVAILABLE)
-            raise ClusterError(Trouble.UNAVAILABLE, call, _describe(error)) from error
+            raise ClusterError(Trouble.UNAVAILABLE, call, describe_failure(error)) from error
         except ConfigurationError as error:  # a file of credentials that cannot be used
             self.on_trouble(Trouble.UNAUTHENTICATED)
             raise ClusterError(Trouble.UNAUTHENTICATED, call, str(error)) from error
@@ -277,7 +277,13 @@ def _decode(call: Call, content: bytes) -> Manifest:
     return document
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, asyncio.TimeoutError):
+def describe_failure(error: Exception) -> str:
+    """Why there was no answer, in one line without aiohttp's insides."""
+    if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate cannot be verified: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or str(error.os_error)
+        return f"cannot connect: {reason.lower()}" if reason and reason != "None" else "the connection broke"
     return str(error) or type(error).__name__

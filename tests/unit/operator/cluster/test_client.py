@@ -6,11 +6,14 @@ import pytest
 from sokken.operator.cluster.access import open_access, open_service_account
 from sokken.operator.cluster.answers import ClusterError, Trouble
 from sokken.operator.cluster.client import Cluster
-from sokken.operator.cluster.resources import DEPLOYMENTS, LEASES, POD_MONITORS, SERVICES, TUNNELS
+from sokken.operator.cluster.resources import LEASES, TUNNELS, Resource
 from sokken.protocol.address import Address
 from tests.support.api_server import api_server, status
 from tests.support.loops import CERTIFICATE, run
 
+SERVICES = Resource("v1", "Service", "services")
+DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+POD_MONITORS = Resource("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "team"}, "spec": {"x": 1}}
 
 

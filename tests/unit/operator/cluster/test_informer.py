@@ -7,10 +7,11 @@ from structlog.testing import capture_logs
 
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.informer import Informer
-from sokken.operator.cluster.resources import SERVICES
+from sokken.operator.cluster.resources import Resource
 from tests.support.api_server import api_server, status
 from tests.support.loops import run, soon
 
+SERVICES = Resource("v1", "Service", "services")
 LABELS = {"app.kubernetes.io/managed-by": "sokken-operator"}
 SELECTOR = "app.kubernetes.io/managed-by=sokken-operator"
 
