@@ -348,7 +348,8 @@ class Telemetry(Model):
 
     model_config = rules_of_class(
         rule(
-            "self.tracing == 'Disabled' && self.metrics == 'Scraped' || has(self.otlpEndpoint)",
+            "!(has(self.tracing) && self.tracing == 'Enabled' || has(self.metrics) && self.metrics == 'Pushed') || "
+            "has(self.otlpEndpoint)",
             "tracing and pushed metrics need to know where to: set otlpEndpoint",
             ".otlpEndpoint",
         )
