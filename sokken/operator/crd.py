@@ -1,10 +1,11 @@
-"""The CustomResourceDefinition of the Tunnel, made from the model.
+"""The CustomResourceDefinition of the Tunnel, made from the model: ``python -m sokken.operator.crd`` prints it.
 
-Called by `sokken operator crds`, by scripts/manifests and by tests. What pydantic writes is JSON Schema; Kubernetes
+Called by `sokken operator crds`, by scripts/write-crd and by tests. What pydantic writes is JSON Schema; Kubernetes
 takes a structural part of it: no references, no unions, defaults of objects as ``{}`` so that they are filled in from
 below (Kubernetes documentation, "Specifying a structural schema", "Defaulting").
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -168,3 +169,7 @@ class _Dumper(yaml.SafeDumper):
 def format_crd() -> str:
     """It as YAML: what is committed, and what `sokken operator crds` prints."""
     return _HEAD + yaml.dump(build_crd(), Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_crd())

@@ -38,7 +38,7 @@ class Resources(Model):
 class LocalObject(Model):
     """The name of an object in the same namespace."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="Its name")
 
 
 class DnsOption(Model):

@@ -99,7 +99,7 @@ def list_map(*keys: str) -> Schema:
 
 def host_rules(what: str) -> Schema:
     """What the client takes for a host: a name, an IPv4 address, or an IPv6 address."""
-    shape = rf"{HOST_NAME}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+    shape = rf"{HOST_NAME}|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
     numeric = quote_cel(f"^{_NUMERIC_END}$")
     return rules(
         rule(
