@@ -82,7 +82,7 @@ class EnvVar(Model):
 class SELinuxOptions(Model):
     """An SELinux context; user and role stay as the node has them (restricted Pod Security Standard)."""
 
-    type: Literal["container_t", "container_init_t", "container_kvm_t", "container_engine_t"] | None = None
+    type: Literal["container_t", "container_init_t", "container_kvm_t"] | None = None
     level: Annotated[str, Field(max_length=128)] | None = None
 
 
