@@ -150,7 +150,7 @@ def _set_default(schema: Manifest) -> None:
 
 
 _HEAD: Final = "# Made from sokken/operator/model by `make manifests`; do not edit.\n"
-_LINE: Final = 160
+_LINE: Final = 200
 
 
 class _Dumper(yaml.SafeDumper):

@@ -21,7 +21,11 @@ LABELS = st.dictionaries(
     st.from_regex(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,20}[A-Za-z0-9])?)?", fullmatch=True),
     max_size=3,
 )
-ANNOTATIONS = st.dictionaries(st.from_regex(r"[a-z]{1,8}\.example/[a-z]{1,8}", fullmatch=True), st.text(max_size=20), max_size=2)
+ANNOTATIONS = st.dictionaries(
+    st.from_regex(r"[a-z]{1,8}\.example/[a-z]{1,8}", fullmatch=True),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), max_size=20),
+    max_size=2,
+)
 GIVEN = {
     ".server.url": URLS,
     ".server.serverName": HOSTS,

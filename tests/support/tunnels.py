@@ -26,7 +26,12 @@ LARGE: dict[str, Any] = {
     "proxy": {"url": "http://proxy.example:3128", "credentialsSecretRef": {"name": "proxy"}},
     "maxConnections": 250,
     "forwards": [
-        {"name": "pg", "listenPort": 5432, "target": {"host": "db.internal", "port": 5432}, "appProtocol": "postgresql"},
+        {
+            "name": "pg",
+            "listenPort": 5432,
+            "target": {"host": "db.internal", "port": 5432},
+            "appProtocol": "postgresql",
+        },
         {"name": "web", "listenPort": 8443, "servicePort": 443, "target": {"host": "fd00::7", "port": 443}},
     ],
     "replicas": 5,
@@ -47,7 +52,9 @@ LARGE: dict[str, Any] = {
         "affinity": {
             "nodeAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": {
-                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}]
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]}
+                    ]
                 }
             },
             "podAntiAffinity": {
@@ -70,7 +77,11 @@ LARGE: dict[str, Any] = {
         "imagePullSecrets": [{"name": "registry"}],
         "serviceAccountName": "tunnels",
         "dnsPolicy": "None",
-        "dnsConfig": {"nameservers": ["10.0.0.53"], "searches": ["internal"], "options": [{"name": "ndots", "value": "1"}]},
+        "dnsConfig": {
+            "nameservers": ["10.0.0.53"],
+            "searches": ["internal"],
+            "options": [{"name": "ndots", "value": "1"}],
+        },
         "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["gateway.example.com"]}],
         "env": [{"name": "NO_PROXY", "value": ".internal"}, {"name": "SOKKEN_READINESS", "value": "listener"}],
         "securityContext": {
@@ -130,6 +141,20 @@ def changed(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def forward(**fields: Any) -> dict[str, Any]:
     """One more forward."""
     return {"name": "web", "listenPort": 8080, "target": {"host": "web.internal", "port": 80}, **fields}
+
+
+def nodes(operator: str, *values: str) -> dict[str, Any]:
+    """A pod template with one condition on nodes."""
+    expression = {"key": "a", "operator": operator, **({"values": list(values)} if values else {})}
+    term = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}}
+
+
+def pods(operator: str) -> dict[str, Any]:
+    """A pod template that is spread by a selector with one condition."""
+    selector = {"matchExpressions": [{"key": "a", "operator": operator}]}
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selector}
+    return {"topologySpreadConstraints": [spread]}
 
 
 TOKENS = {"tokenSecretRef": {"name": "a"}, "serviceAccountToken": {"audience": "b"}}
@@ -210,13 +235,18 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("podTemplate", {"env": [{"name": "SOKKEN_FORWARDS", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),
     ("podTemplate", {"env": [{"name": "sokken_token_file", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),
     ("podTemplate", {"env": [{"name": "a-b"}]}, "spec.podTemplate.env[0].name", "a-b"),
-    ("podTemplate", {"tolerations": [{"effect": "NoExecute"}]}, "tolerations[0].operator", "without a key"),
+    ("podTemplate", {"tolerations": [{"effect": "NoExecute"}]}, "tolerations[0].operator", "anything else has a key"),
     (
         "podTemplate",
         {"tolerations": [{"key": "a", "tolerationSeconds": 1}]},
         "tolerations[0].tolerationSeconds",
         "NoExecute alone",
     ),
+    ("podTemplate", nodes("In"), "matchExpressions[0].values", "In, NotIn, Gt, Lt have values"),
+    ("podTemplate", nodes("Exists", "a"), "matchExpressions[0].values", "the others have none"),
+    ("podTemplate", nodes("Gt"), "matchExpressions[0].values", "In, NotIn, Gt, Lt have values"),
+    ("podTemplate", pods("NotIn"), "matchExpressions[0].values", "In, NotIn have values"),
+    ("podTemplate", {"hostAliases": [{"ip": "10.0.0.9", "hostnames": ["a b"]}]}, "hostnames[0]", "a b"),
     ("podTemplate", {"dnsPolicy": "None"}, "spec.podTemplate.dnsConfig", "nameservers"),
     ("podTemplate", {"securityContext": {"runAsUser": 0}}, "spec.podTemplate.securityContext.runAsUser", "1"),
     (

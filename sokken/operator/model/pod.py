@@ -52,15 +52,17 @@ class DnsConfig(Model):
     """How names are resolved, beside or instead of what the policy says."""
 
     nameservers: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=3), ATOMIC] = ()
-    searches: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=32), ATOMIC] = ()
+    searches: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=32), ATOMIC
+    ] = ()
     options: Annotated[tuple[DnsOption, ...], Field(max_length=32), ATOMIC] = ()
 
 
 class HostAlias(Model):
     """Names for an address, in /etc/hosts."""
 
-    ip: Annotated[str, Field(min_length=2, max_length=64)]
-    hostnames: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(min_length=1, max_length=16), ATOMIC]
+    ip: Annotated[str, Field(min_length=2, max_length=64, pattern=r"^[0-9A-Fa-f:.]+$")]
+    hostnames: Annotated[tuple[ObjectName, ...], Field(min_length=1, max_length=16), ATOMIC]
 
 
 class EnvVar(Model):
@@ -132,9 +134,9 @@ class PodTemplate(Model):
         default=(), description="Taints that they bear"
     )
     affinity: Affinity | None = Field(default=None, description="Where they are put")
-    topology_spread_constraints: Annotated[tuple[TopologySpread, ...], Field(max_length=8), ATOMIC] = Field(
-        default=(), description="How they are spread; else over nodes, as far as that is possible"
-    )
+    topology_spread_constraints: Annotated[
+        tuple[TopologySpread, ...], Field(max_length=8), list_map("topologyKey", "whenUnsatisfiable")
+    ] = Field(default=(), description="How they are spread; else over nodes, as far as that is possible")
     priority_class_name: ObjectName | None = Field(default=None, description="Their PriorityClass")
     runtime_class_name: ObjectName | None = Field(default=None, description="Their RuntimeClass")
     service_account_name: ObjectName | None = Field(

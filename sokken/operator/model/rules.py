@@ -137,7 +137,7 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0
 """The name of another object in the Tunnel's namespace (a DNS subdomain)."""
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]*[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 """A key of a Secret or ConfigMap; not of dots alone, because it is a file's name in the end."""
-LabelKey = Annotated[str, Field(max_length=317)]
+LabelKey = Annotated[str, Field(max_length=317, pattern="^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 PlainLabels = Annotated[dict[str, LabelValue], Field(max_length=32)]
 Labels = Annotated[PlainLabels, names_within("a label")]

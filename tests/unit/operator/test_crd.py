@@ -146,7 +146,16 @@ def test_the_keys_of_lists_are_required():
 
 
 def test_every_field_of_a_spec_says_what_it_is_for():
-    bare = ("affinity", "tolerations", "topologySpread", "dnsConfig", "resources", "securityContext", "hostAliases", "env")
+    bare = (
+        "affinity",
+        "tolerations",
+        "topologySpread",
+        "dnsConfig",
+        "resources",
+        "securityContext",
+        "hostAliases",
+        "env",
+    )
     for path, schema in nodes(schema_of(CRD)["properties"]["spec"]):
         if not any(f".podTemplate.{name}" in path for name in bare) and "[" not in path.rpartition(".")[2]:
             assert schema.get("description"), path

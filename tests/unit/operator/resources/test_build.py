@@ -239,9 +239,16 @@ def test_what_a_user_writes_is_a_literal():
 
 
 def test_variables_of_ones_own_never_replace_what_the_operator_needs():
-    env = [{"name": "POD_NAME", "value": "x"}, {"name": "OTEL_SERVICE_NAME", "value": "mine"}, {"name": "A", "value": ""}]
+    env = [
+        {"name": "POD_NAME", "value": "x"},
+        {"name": "OTEL_SERVICE_NAME", "value": "mine"},
+        {"name": "A", "value": ""},
+    ]
     children = built(changed(LARGE, "podTemplate.env", env))
-    assert container_of(children)["env"][0] == {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    assert container_of(children)["env"][0] == {
+        "name": "POD_NAME",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+    }
     assert env_of(children)["OTEL_SERVICE_NAME"] == "mine"
     assert env_of(children)["A"] == ""
 
@@ -279,14 +286,21 @@ def test_what_is_sent_to_the_collector(asked, traces, metrics):
 def test_pods_are_rolled_for_no_other_reason_than_themselves(path, value):
     before, after = built()["Deployment"], built(changed(SMALL, path, value))["Deployment"]
     assert before["spec"]["template"] == after["spec"]["template"]
-    assert before["metadata"]["annotations"][Annotation.TEMPLATE_HASH] == after["metadata"]["annotations"][Annotation.TEMPLATE_HASH]
+    assert (
+        before["metadata"]["annotations"][Annotation.TEMPLATE_HASH]
+        == after["metadata"]["annotations"][Annotation.TEMPLATE_HASH]
+    )
 
 
 def test_hashes_say_what_has_changed():
     def annotations(spec=SMALL, image="a:1"):
         return built(spec, Defaults(image=image))["Deployment"]["metadata"]["annotations"]
 
-    first, by_user, by_operator = annotations(), annotations(changed(SMALL, "maxConnections", 5)), annotations(image="a:2")
+    first, by_user, by_operator = (
+        annotations(),
+        annotations(changed(SMALL, "maxConnections", 5)),
+        annotations(image="a:2"),
+    )
     assert len({each[Annotation.TEMPLATE_HASH] for each in (first, by_user, by_operator)}) == 3
     assert first[Annotation.SPEC_HASH] == by_operator[Annotation.SPEC_HASH] != by_user[Annotation.SPEC_HASH]
     scaled = annotations(changed(SMALL, "replicas", 5))
