@@ -22,6 +22,7 @@ from sokken.operator.model.rules import (
     rule,
     rules,
     rules_of_class,
+    without,
 )
 from sokken.operator.model.scheduling import Affinity, Toleration, TopologySpread
 
@@ -120,7 +121,7 @@ class PodSecurityContext(Model):
 class PodTemplate(Model):
     """What the client's pods have beside what the operator puts there."""
 
-    labels: Annotated[Labels, names_within("a label", reserved=f"{GROUP}/")] = Field(
+    labels: Annotated[Labels, without(f"{GROUP}/")] = Field(
         default={}, description="Labels for the pods; the operator's own win"
     )
     annotations: Annotated[

@@ -113,19 +113,20 @@ def host_rules(what: str) -> Schema:
     )
 
 
-def names_within(what: str, *, reserved: str = "") -> Schema:
-    """A map whose keys are as those of labels; none begins with ``reserved``."""
+def names_within(what: str) -> Schema:
+    """A map whose keys are as those of labels."""
     shape = "([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-    written = [
+    return rules(
         rule(
             f"self.all(key, key.matches({quote_cel(f'^{shape}$')}))",
             f"{what}'s name is letters, digits, '-', '_' and '.', at most 63, after a DNS name and '/' if need be",
         )
-    ]
-    if reserved:
-        taken = rule(f"self.all(key, !key.startsWith({quote_cel(reserved)}))", f"{reserved} is the operator's own")
-        written.append(taken)
-    return rules(*written)
+    )
+
+
+def without(reserved: str) -> Schema:
+    """A map of which no key begins like this."""
+    return rules(rule(f"self.all(key, !key.startsWith({quote_cel(reserved)}))", f"{reserved} is the operator's own"))
 
 
 ATOMIC: Final = Schema({LIST_TYPE: "atomic"})

@@ -161,6 +161,12 @@ def test_every_field_of_a_spec_says_what_it_is_for():
             assert schema.get("description"), path
 
 
+def test_no_place_has_a_rule_twice():
+    """They are a list with keys: kubectl create takes it, and a server-side apply refuses it."""
+    written = [(path, rule["rule"]) for path, rule in rules_of(schema_of(CRD))]
+    assert len(written) == len(set(written))
+
+
 def test_messages_are_sentences_without_values():
     for path, rule in rules_of(schema_of(CRD)):
         assert len(rule["message"]) < 200, path
