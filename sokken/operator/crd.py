@@ -56,7 +56,7 @@ def _version() -> Manifest:
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [
-            _column("Ready", '.status.conditions[?(@.type=="Ready")].status', "does the server admit it to every target?"),
+            _column("Ready", '.status.conditions[?(@.type=="Ready")].status', "does the server admit it?"),
             _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "why, in a word"),
             _column("Connected", '.status.conditions[?(@.type=="Connected")].status', "what the last check said"),
             _column("Replicas", ".status.readyReplicas", "pods that are ready", "integer"),
@@ -88,8 +88,8 @@ def _root() -> Manifest:
     status = structural(TunnelStatus.model_json_schema(by_alias=True))
     short = rule(
         f"self.metadata.name.matches({quote_cel(_NAME)})",
-        f"a Tunnel's name is at most {_ROOM + 2} lower-case letters, digits and inner hyphens, and begins with a letter: "
-        "its Service is called after it",
+        f"a Tunnel's name is at most {_ROOM + 2} lower-case letters, digits and inner hyphens, "
+        "and begins with a letter: its Service is called after it",
     )
     return {
         "type": "object",

@@ -126,10 +126,7 @@ def changed(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     *way, last = path.split(".")
     place: Any = whole
     for part in way:
-        if isinstance(place, list):
-            place = place[int(part)]
-        else:
-            place = place.setdefault(part, {})
+        place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
     key = int(last) if isinstance(place, list) else last
     if value is None:
         del place[key]

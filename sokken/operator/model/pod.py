@@ -32,8 +32,8 @@ _ENV_NAMES: Final = ", ".join(map(quote_cel, SETTINGS_IN_ENV))
 class Resources(Model):
     """What a pod asks for and may use at most."""
 
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default={})
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default={})
 
 
 class LocalObject(Model):
@@ -155,7 +155,7 @@ class PodTemplate(Model):
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32), list_map("name")] = Field(
         default=(),
-        description="Variables for the client, such as NO_PROXY, OTEL_* and the settings that have no field; no secrets",
+        description="Variables for the client: NO_PROXY, OTEL_*, settings that have no field; no secrets",
     )
     security_context: PodSecurityContext = Field(
         default=PodSecurityContext(), description="As whom the pods run; they are restricted whatever stands here"

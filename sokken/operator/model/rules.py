@@ -67,7 +67,7 @@ def _trim(value: Any) -> Any:  # noqa: ANN401 -- JSON
 
 
 def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
-    """One rule: what must hold, and what is said if it does not. ``field`` is whose fault it is, as ``.caBundleRef``."""
+    """One rule: what must hold, what is said if it does not, and which field below is at fault (``.caBundleRef``)."""
     written = {"rule": expression, "message": message}
     return {**written, "fieldPath": field} if field else written
 

@@ -44,7 +44,7 @@ class Requirement(Model):
 class LabelSelector(Model):
     """Which objects are meant, by their labels; an empty one means all."""
 
-    match_labels: PlainLabels = {}
+    match_labels: PlainLabels = Field(default={})
     match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=32), ATOMIC] = ()
 
 

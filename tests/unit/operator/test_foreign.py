@@ -80,7 +80,7 @@ def test_an_item_of_nobody_stays():
 
 
 def test_who_scales():
-    desired, live = recorded("deployment")
+    _, live = recorded("deployment")
     assert find_scaler(live) == "kubectl"
     for entry in live["metadata"]["managedFields"]:
         entry["manager"] = FIELD_MANAGER
