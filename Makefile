@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean
+	bench-programs bench-workloads docs manifests lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -71,6 +71,9 @@ bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through th
 docs: $(READY) ## write docs/settings.md from the settings
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+
+manifests: $(READY) ## write k8s/ from what it is made of
+	@scripts/write-crd $(BIN)/python
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" --extra fast --extra operator $(UPGRADE)

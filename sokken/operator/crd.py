@@ -1,10 +1,11 @@
-"""The CustomResourceDefinition of the Tunnel, made from the model.
+"""The CustomResourceDefinition of the Tunnel, made from the model: ``python -m sokken.operator.crd`` prints it.
 
-Called by `sokken operator crds`, by scripts/manifests and by tests. What pydantic writes is JSON Schema; Kubernetes
+Called by `sokken operator crds`, by scripts/write-crd and by tests. What pydantic writes is JSON Schema; Kubernetes
 takes a structural part of it: no references, no unions, defaults of objects as ``{}`` so that they are filled in from
 below (Kubernetes documentation, "Specifying a structural schema", "Defaulting").
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ def _version() -> Manifest:
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [
-            _column("Ready", '.status.conditions[?(@.type=="Ready")].status', "does the server admit it to every target?"),
+            _column("Ready", '.status.conditions[?(@.type=="Ready")].status', "does the server admit it?"),
             _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "why, in a word"),
             _column("Connected", '.status.conditions[?(@.type=="Connected")].status', "what the last check said"),
             _column("Replicas", ".status.readyReplicas", "pods that are ready", "integer"),
@@ -87,8 +88,8 @@ def _root() -> Manifest:
     status = structural(TunnelStatus.model_json_schema(by_alias=True))
     short = rule(
         f"self.metadata.name.matches({quote_cel(_NAME)})",
-        f"a Tunnel's name is at most {_ROOM + 2} lower-case letters, digits and inner hyphens, and begins with a letter: "
-        "its Service is called after it",
+        f"a Tunnel's name is at most {_ROOM + 2} lower-case letters, digits and inner hyphens, "
+        "and begins with a letter: its Service is called after it",
     )
     return {
         "type": "object",
@@ -149,7 +150,7 @@ def _set_default(schema: Manifest) -> None:
 
 
 _HEAD: Final = "# Made from sokken/operator/model by `make manifests`; do not edit.\n"
-_LINE: Final = 160
+_LINE: Final = 200
 
 
 class _Dumper(yaml.SafeDumper):
@@ -158,13 +159,17 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 -- the base class's
         return True
 
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:  # noqa: ANN401, FBT001
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:  # noqa: ANN401
         return super().represent_mapping(tag, mapping, flow_style or len(str(mapping)) <= _LINE)
 
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:  # noqa: ANN401, FBT001
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:  # noqa: ANN401
         return super().represent_sequence(tag, sequence, flow_style or len(str(sequence)) <= _LINE)
 
 
 def format_crd() -> str:
     """It as YAML: what is committed, and what `sokken operator crds` prints."""
     return _HEAD + yaml.dump(build_crd(), Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_crd())

@@ -62,7 +62,7 @@ class Pods:
         self._cluster = cluster
         self._scopes = scopes
         self._ring = ring
-        self._port = port
+        self.port = port
         self._seen: dict[Key, Seen] = {}
         self._restless: dict[Key, float] = {}
         """Since when a Tunnel has not been settled (monotonic)."""
@@ -176,7 +176,7 @@ class Pods:
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
-                self._session.get(f"http://{host}:{self._port}/statusz", allow_redirects=False) as answer,
+                self._session.get(f"http://{host}:{self.port}/statusz", allow_redirects=False) as answer,
             ):
                 if answer.status != 200:
                     return Answer.failed(f"it answers {answer.status}", now)

@@ -91,11 +91,11 @@ class Term:
         self.schedule = Schedule()
         self._turns = Turns(settings.operator_max_concurrent_rollouts)
         self.children = Children(cluster, scopes, self._on_child)
-        self._pods = Pods(cluster, scopes, self._ring)
+        self.pods = Pods(cluster, scopes, self._ring)
         self._deliveries = Deliveries()
         self.watchdog = Watchdog(cluster, scopes, self._deliveries, self._ring)
         notices = Notices(cluster, settings.operator_pod_name)
-        self._reconciler = Reconciler(cluster, self.children, self._pods, notices, self._turns, self._defaults)
+        self._reconciler = Reconciler(cluster, self.children, self.pods, notices, self._turns, self._defaults)
         self._workers = Workers(self.schedule, settings.operator_workers, self._work)
         self._doorbell = Doorbell(access, settings.operator_watch_namespaces, self._on_bell)
         self._scopes = scopes
@@ -117,7 +117,7 @@ class Term:
             if self._settings.operator_network_policies:
                 self.children.follow(NETWORK_POLICIES, tasks)
             await self._look_for_pod_monitors(tasks)
-            tasks.create_task(self._pods.run(), name="pods")
+            tasks.create_task(self.pods.run(), name="pods")
             await self.children.synced()
             self._note_rollouts()
             self._working = tasks.create_task(self._workers.run(), name="workers")

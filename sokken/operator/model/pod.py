@@ -22,6 +22,7 @@ from sokken.operator.model.rules import (
     rule,
     rules,
     rules_of_class,
+    without,
 )
 from sokken.operator.model.scheduling import Affinity, Toleration, TopologySpread
 
@@ -31,14 +32,14 @@ _ENV_NAMES: Final = ", ".join(map(quote_cel, SETTINGS_IN_ENV))
 class Resources(Model):
     """What a pod asks for and may use at most."""
 
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default={})
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default={})
 
 
 class LocalObject(Model):
     """The name of an object in the same namespace."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="Its name")
 
 
 class DnsOption(Model):
@@ -52,15 +53,17 @@ class DnsConfig(Model):
     """How names are resolved, beside or instead of what the policy says."""
 
     nameservers: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=3), ATOMIC] = ()
-    searches: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=32), ATOMIC] = ()
+    searches: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=32), ATOMIC
+    ] = ()
     options: Annotated[tuple[DnsOption, ...], Field(max_length=32), ATOMIC] = ()
 
 
 class HostAlias(Model):
     """Names for an address, in /etc/hosts."""
 
-    ip: Annotated[str, Field(min_length=2, max_length=64)]
-    hostnames: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(min_length=1, max_length=16), ATOMIC]
+    ip: Annotated[str, Field(min_length=2, max_length=64, pattern=r"^[0-9A-Fa-f:.]+$")]
+    hostnames: Annotated[tuple[ObjectName, ...], Field(min_length=1, max_length=16), ATOMIC]
 
 
 class EnvVar(Model):
@@ -82,7 +85,7 @@ class EnvVar(Model):
 class SELinuxOptions(Model):
     """An SELinux context; user and role stay as the node has them (restricted Pod Security Standard)."""
 
-    type: Literal["container_t", "container_init_t", "container_kvm_t", "container_engine_t"] | None = None
+    type: Literal["container_t", "container_init_t", "container_kvm_t"] | None = None
     level: Annotated[str, Field(max_length=128)] | None = None
 
 
@@ -118,7 +121,7 @@ class PodSecurityContext(Model):
 class PodTemplate(Model):
     """What the client's pods have beside what the operator puts there."""
 
-    labels: Annotated[Labels, names_within("a label", reserved=f"{GROUP}/")] = Field(
+    labels: Annotated[Labels, without(f"{GROUP}/")] = Field(
         default={}, description="Labels for the pods; the operator's own win"
     )
     annotations: Annotated[
@@ -132,9 +135,9 @@ class PodTemplate(Model):
         default=(), description="Taints that they bear"
     )
     affinity: Affinity | None = Field(default=None, description="Where they are put")
-    topology_spread_constraints: Annotated[tuple[TopologySpread, ...], Field(max_length=8), ATOMIC] = Field(
-        default=(), description="How they are spread; else over nodes, as far as that is possible"
-    )
+    topology_spread_constraints: Annotated[
+        tuple[TopologySpread, ...], Field(max_length=8), list_map("topologyKey", "whenUnsatisfiable")
+    ] = Field(default=(), description="How they are spread; else over nodes, as far as that is possible")
     priority_class_name: ObjectName | None = Field(default=None, description="Their PriorityClass")
     runtime_class_name: ObjectName | None = Field(default=None, description="Their RuntimeClass")
     service_account_name: ObjectName | None = Field(
@@ -152,7 +155,7 @@ class PodTemplate(Model):
     )
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32), list_map("name")] = Field(
         default=(),
-        description="Variables for the client, such as NO_PROXY, OTEL_* and the settings that have no field; no secrets",
+        description="Variables for the client: NO_PROXY, OTEL_*, settings that have no field; no secrets",
     )
     security_context: PodSecurityContext = Field(
         default=PodSecurityContext(), description="As whom the pods run; they are restricted whatever stands here"

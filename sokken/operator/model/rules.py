@@ -67,7 +67,7 @@ def _trim(value: Any) -> Any:  # noqa: ANN401 -- JSON
 
 
 def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
-    """One rule: what must hold, and what is said if it does not. ``field`` is whose fault it is, as ``.caBundleRef``."""
+    """One rule: what must hold, what is said if it does not, and which field below is at fault (``.caBundleRef``)."""
     written = {"rule": expression, "message": message}
     return {**written, "fieldPath": field} if field else written
 
@@ -99,7 +99,7 @@ def list_map(*keys: str) -> Schema:
 
 def host_rules(what: str) -> Schema:
     """What the client takes for a host: a name, an IPv4 address, or an IPv6 address."""
-    shape = rf"{HOST_NAME}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+    shape = rf"{HOST_NAME}|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
     numeric = quote_cel(f"^{_NUMERIC_END}$")
     return rules(
         rule(
@@ -113,19 +113,20 @@ def host_rules(what: str) -> Schema:
     )
 
 
-def names_within(what: str, *, reserved: str = "") -> Schema:
-    """A map whose keys are as those of labels; none begins with ``reserved``."""
+def names_within(what: str) -> Schema:
+    """A map whose keys are as those of labels."""
     shape = "([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-    written = [
+    return rules(
         rule(
             f"self.all(key, key.matches({quote_cel(f'^{shape}$')}))",
             f"{what}'s name is letters, digits, '-', '_' and '.', at most 63, after a DNS name and '/' if need be",
         )
-    ]
-    if reserved:
-        taken = rule(f"self.all(key, !key.startsWith({quote_cel(reserved)}))", f"{reserved} is the operator's own")
-        written.append(taken)
-    return rules(*written)
+    )
+
+
+def without(reserved: str) -> Schema:
+    """A map of which no key begins like this."""
+    return rules(rule(f"self.all(key, !key.startsWith({quote_cel(reserved)}))", f"{reserved} is the operator's own"))
 
 
 ATOMIC: Final = Schema({LIST_TYPE: "atomic"})
@@ -137,7 +138,7 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0
 """The name of another object in the Tunnel's namespace (a DNS subdomain)."""
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]*[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 """A key of a Secret or ConfigMap; not of dots alone, because it is a file's name in the end."""
-LabelKey = Annotated[str, Field(max_length=317)]
+LabelKey = Annotated[str, Field(max_length=317, pattern="^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 PlainLabels = Annotated[dict[str, LabelValue], Field(max_length=32)]
 Labels = Annotated[PlainLabels, names_within("a label")]

@@ -16,9 +16,19 @@ from sokken.operator.model.rules import (
     ObjectName,
     PlainLabels,
     Schema,
+    quote_cel,
     rule,
     rules_of_class,
 )
+
+
+def _values_of(*operators: str) -> dict[str, str]:
+    quoted = ", ".join(map(quote_cel, operators))
+    return rule(
+        f"(has(self.values) && size(self.values) > 0) == (self.operator in [{quoted}])",
+        f"{', '.join(operators)} have values, and the others have none",
+        ".values",
+    )
 
 
 class Requirement(Model):
@@ -28,11 +38,13 @@ class Requirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: Annotated[tuple[LabelValue, ...], Field(max_length=64), ATOMIC] = ()
 
+    model_config = rules_of_class(_values_of("In", "NotIn"))
+
 
 class LabelSelector(Model):
     """Which objects are meant, by their labels; an empty one means all."""
 
-    match_labels: PlainLabels = {}
+    match_labels: PlainLabels = Field(default={})
     match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=32), ATOMIC] = ()
 
 
@@ -41,14 +53,15 @@ class NodeRequirement(Model):
 
     key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    values: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64), ATOMIC] = ()
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=64), ATOMIC] = ()
+
+    model_config = rules_of_class(_values_of("In", "NotIn", "Gt", "Lt"))
 
 
 class NodeSelectorTerm(Model):
     """Conditions that must all hold."""
 
     match_expressions: Annotated[tuple[NodeRequirement, ...], Field(max_length=32), ATOMIC] = ()
-    match_fields: Annotated[tuple[NodeRequirement, ...], Field(max_length=32), ATOMIC] = ()
 
 
 class NodeSelector(Model):
@@ -118,8 +131,8 @@ class Toleration(Model):
 
     model_config = rules_of_class(
         rule(
-            "has(self.key) || has(self.operator) && self.operator == 'Exists'",
-            "a toleration without a key has the operator Exists",
+            "has(self.operator) && self.operator == 'Exists' ? !has(self.value) : has(self.key)",
+            "Exists has no value, and anything else has a key",
             ".operator",
         ),
         rule(
@@ -138,6 +151,5 @@ class TopologySpread(Model):
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
     label_selector: LabelSelector | None = None
     match_label_keys: Annotated[tuple[LabelKey, ...], Field(max_length=8), ATOMIC] = ()
-    min_domains: Annotated[int, Field(ge=1, le=2**31 - 1), Schema({"format": "int32"})] | None = None
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None
     node_taints_policy: Literal["Honor", "Ignore"] | None = None

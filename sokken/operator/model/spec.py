@@ -35,7 +35,7 @@ _NO_USER: Final = rule(
     "!self.contains('@')", "a URL here has no user and password: everybody who may read the Tunnel reads it"
 )
 _HEADER_NAME: Final = "[-!#$%&'*+.^_`|~0-9A-Za-z]+"
-_SECRET_HEADERS: Final = "(?i)(authorization|cookie|proxy-authorization)"
+_CREDENTIAL_HEADERS: Final = "(?i)(authorization|cookie|proxy-authorization)"
 _OUR_HEADERS: Final = (
     "(?i)(connection|content-length|expect|host|te|transfer-encoding|upgrade|sec-websocket-.*|sokken-.*)"
 )
@@ -65,7 +65,7 @@ class Header(Model):
         matching(_HEADER_NAME, "a header's name is letters, digits and -, for example X-Route"),
         rules(
             rule(
-                f"!self.matches({quote_cel(f'^{_SECRET_HEADERS}$')})",
+                f"!self.matches({quote_cel(f'^{_CREDENTIAL_HEADERS}$')})",
                 "this header is a credential: use auth, or proxy.credentialsSecretRef",
             ),
             rule(f"!self.matches({quote_cel(f'^{_OUR_HEADERS}$')})", "this header is sokken's own"),
@@ -348,7 +348,8 @@ class Telemetry(Model):
 
     model_config = rules_of_class(
         rule(
-            "self.tracing == 'Disabled' && self.metrics == 'Scraped' || has(self.otlpEndpoint)",
+            "!(has(self.tracing) && self.tracing == 'Enabled' || has(self.metrics) && self.metrics == 'Pushed') || "
+            "has(self.otlpEndpoint)",
             "tracing and pushed metrics need to know where to: set otlpEndpoint",
             ".otlpEndpoint",
         )
@@ -386,7 +387,7 @@ class TunnelSpec(Model):
     )
     update_policy: Literal["Automatic", "Manual"] = Field(
         default="Automatic",
-        description="Manual: what a new version of the operator would change in the pods waits for the next change of spec",
+        description="Manual: what a new operator would change in the pods waits for the next change of spec",
     )
     service: Service = Field(default=Service(), description="How applications reach the client")
     pod_template: PodTemplate = Field(default=PodTemplate(), description="What the pods have besides")

@@ -22,10 +22,10 @@ def client_environment(tunnel: Tunnel) -> list[dict[str, Any]]:
     """All variables, in an order that is always the same. The user's own come last, and never replace a setting."""
     ours = {name: _literal(value) for name, value in literal_settings(tunnel).items()}
     telemetry = _telemetry(tunnel)
-    own = {each.name: {"value": each.value} for each in tunnel.spec.pod_template.env}
+    own = {each.name: {"value": each.value} for each in tunnel.spec.pod_template.env if each.name != POD_NAME}
     pod_name = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     ours["SOKKEN_CLIENT_ID"] = {"value": f"{tunnel.namespace}/$({POD_NAME})"}
-    merged = {POD_NAME: pod_name, **ours, **telemetry, **own, POD_NAME: pod_name, **ours}
+    merged = {POD_NAME: pod_name, **ours, **telemetry, **own}  # the rules let no setting of ours into ``own``
     return [{"name": name, **value} for name, value in merged.items()]
 
 

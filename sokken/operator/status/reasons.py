@@ -215,7 +215,7 @@ REASONS: Final[dict[Reason, Entry]] = {
         _PROGRESSING,
         "False",
         "somebody else sets the Deployment's `replicas`, and the operator sets them back",
-        "let the autoscaler scale the Tunnel: `scaleTargetRef: {apiVersion: sokken.dev/v1alpha1, kind: Tunnel, name: NAME}`",
+        "let the autoscaler scale the Tunnel: a `scaleTargetRef` with `kind: Tunnel`",
     ),
     Reason.RBAC_DENIED: Entry(
         _PROGRESSING,
@@ -235,7 +235,7 @@ REASONS: Final[dict[Reason, Entry]] = {
     Reason.TLS_VERIFICATION_FAILED: Entry(
         _CONNECTED,
         "False",
-        "the server's certificate is not trusted, expired or another host's; or the server does not accept the client's",
+        "the server's certificate is not trusted, expired or another host's; or the client's is not accepted",
         f"`server.caBundleRef`, `server.serverName`; {_DOCTOR}",
     ),
     Reason.SERVER_UNREACHABLE: Entry(

@@ -21,7 +21,7 @@ _REMEMBERED: Final = timedelta(minutes=10)
 _HELD: Final = {
     Hold.MANUAL: good(
         Reason.UPDATE_HELD,
-        "this version of the operator would change the pods; as updatePolicy is Manual, that waits for a change of spec",
+        "this version of the operator would change the pods; updatePolicy is Manual, so that waits for a change of spec",
     ),
     Hold.TURN: good(
         Reason.AWAITING_TURN, "this version of the operator changes the pods; other Tunnels are rolled first"
@@ -75,10 +75,9 @@ def judge_progress(tunnel: Tunnel, observed: Observed, pods: Sequence[Pod], now:
         return good(Reason.AWAITING_DELETION, f"{plan.waits_for[0]} is being deleted, and is made anew when it is gone")
     if plan.hold:
         return _HELD[plan.hold]
-    if plan.scaler:
-        return _contested(tunnel, plan.scaler)
-    if (remembered := _remembered(tunnel, now)) is not None:
-        return remembered
+    contested = _contested(tunnel, plan.scaler) if plan.scaler else _remembered(tunnel, now)
+    if contested is not None:
+        return contested
     if deployment is None:
         return unknown(Reason.PENDING, "there is no Deployment yet")
     return _judge_rollout(deployment, observed, pods)

@@ -10,7 +10,7 @@ from sokken.operator.cluster.resources import TUNNELS
 from sokken.operator.handlers import Doorbell, DoorbellError
 from sokken.protocol.credentials import parse_token
 from sokken.transport.files import WatchedFile
-from tests.support.api_server import api_server
+from tests.support.fake_api_server import api_server
 from tests.support.loops import run, soon
 
 

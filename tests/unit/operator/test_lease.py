@@ -7,7 +7,7 @@ import pytest
 from sokken.operator import lease
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.lease import Campaign, Move, Record, Sighting, decide, has_lost, look, write
-from tests.support.api_server import api_server
+from tests.support.fake_api_server import api_server
 from tests.support.loops import run, soon
 
 HELD = Record(holder="other", renewed="1", duration=15)

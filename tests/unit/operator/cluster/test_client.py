@@ -8,7 +8,7 @@ from sokken.operator.cluster.answers import ClusterError, Trouble
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.resources import LEASES, TUNNELS, Resource
 from sokken.protocol.address import Address
-from tests.support.api_server import api_server, status
+from tests.support.fake_api_server import api_server, status
 from tests.support.loops import CERTIFICATE, run
 
 SERVICES = Resource("v1", "Service", "services")

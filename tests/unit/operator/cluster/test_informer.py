@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.informer import Informer
 from sokken.operator.cluster.resources import Resource
-from tests.support.api_server import api_server, status
+from tests.support.fake_api_server import api_server, status
 from tests.support.loops import run, soon
 
 SERVICES = Resource("v1", "Service", "services")
