@@ -23,6 +23,7 @@ from sokken.telemetry.logs import get_logger, hush
 
 FAREWELL_SECONDS: Final = 10.0
 """What kopf may take to stop."""
+_PATIENCE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 0.1
 """asyncio closes a connection over TLS some turns of the loop after it was told to."""
 _WATCH_SECONDS: Final = 270
@@ -70,7 +71,8 @@ class Doorbell:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._be_kopf, name="kopf", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._stop: Callable[[], object] = lambda: None
+        """Asks kopf to end; called on its loop."""
         self._is_stopping = False
         self._sessions: list[aiohttp.ClientSession] = []
 
@@ -91,8 +93,8 @@ class Doorbell:
 
     async def _close(self) -> None:
         self._is_stopping = True
-        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop)
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._ended.wait()
@@ -109,7 +111,7 @@ class Doorbell:
         self._call_home(self._ended.set)
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        flag = self._prepare_to_stop(asyncio.get_running_loop())
         if self._is_stopping:
             return
         registry = kopf.OperatorRegistry()
@@ -122,12 +124,24 @@ class Doorbell:
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
-                stop_flag=self._stop,
+                stop_flag=flag,
             )
         finally:
             for session in self._sessions:
                 await session.close()
             await asyncio.sleep(_CLOSE_SECONDS)
+
+    def _prepare_to_stop(self, loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+        """The flag that kopf looks at; it takes five seconds to end what has hardly begun, and so is cancelled then."""
+        flag, serving = asyncio.Event(), asyncio.current_task(loop)
+
+        def stop() -> None:
+            flag.set()
+            if serving is not None:
+                loop.call_later(_PATIENCE_SECONDS, serving.cancel)
+
+        self._stop, self._loop = stop, loop
+        return flag
 
     def _make_login(self) -> Any:  # noqa: ANN401 -- kopf's protocol of a handler is private
         """Each login is a new session: kopf takes none twice that was refused once. They come slower and slower."""

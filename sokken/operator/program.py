@@ -23,6 +23,7 @@ from sokken.lifecycle import run as run_loop
 from sokken.operator.cluster.access import Access, open_access
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.gauges import Status, watch_operator
+from sokken.operator.handlers import DoorbellError
 from sokken.operator.lease import Campaign
 from sokken.operator.term import Term
 from sokken.settings import OpenTelemetry, OperatorSettings, UnknownSetting, read_opentelemetry
@@ -136,6 +137,10 @@ class Operator:
         finally:
             try:
                 await _end_term(running)
+            except DoorbellError as error:
+                if not leaving.done():
+                    raise
+                log.warning("kopf_left_behind", detail=str(error))  # it ends with the process
             finally:
                 self.term = None
                 await _end(holding)

@@ -78,6 +78,8 @@ class Reconciler:
         self._notices = notices
         self._turns = turns
         self._defaults = defaults
+        self.awaiting_turn: set[Key] = set()
+        """Tunnels that are to be rolled when others have been."""
         self._uids: dict[Key, str] = {}
         self._forbidden_since: dict[Key, float] = {}
 
@@ -113,17 +115,18 @@ class Reconciler:
         return await self._make_true(key, document, tunnel)
 
     async def _make_true(self, key: Key, document: Manifest, tunnel: Tunnel) -> Done:
-        defaults, seen = self._defaults(), self._pods.of(key)
+        defaults, seen, has_asked = self._defaults(), self._pods.of(key), self._pods.has_asked(key)
         desired = build(tunnel, defaults)
         live = self._children.of(key)
         live += [found for ref in missing(desired, live) if (found := await self._look_up(ref)) is not None]
         plan = make_plan(tunnel, desired, live, seen.pods, lambda: self._turns.take(tunnel.uid))
+        self._note_hold(key, plan)
         known = {Ref.of(manifest): manifest for manifest in live}
         failures = await self._carry_out(key, tunnel, plan, known)
         failures += self._find_lasting_refusals(key)
         if plan.actions and not failures:
             self._pods.stir(key)
-        if not failures and not self._pods.has_asked(key) and tunnel.status:
+        if not failures and not has_asked and tunnel.status:
             return Done("applied" if plan.actions else "unchanged")  # the first word of the pods rings again
         report = self._describe(tunnel, plan, known, seen, failures, defaults)
         await self._tell(document, report)
@@ -132,6 +135,12 @@ class Reconciler:
             raise RefusedError(failures[0])
         has_acted = bool(plan.actions) or report.has_changed
         return Done("applied" if has_acted else "unchanged", _again_in(plan), _ready(report))
+
+    def _note_hold(self, key: Key, plan: Plan) -> None:
+        if plan.hold is Hold.TURN:
+            self.awaiting_turn.add(key)
+        else:
+            self.awaiting_turn.discard(key)
 
     async def _look_up(self, ref: Ref) -> Manifest | None:
         """What has one of our names, and is not among what is followed: somebody else's, perhaps."""
@@ -229,6 +238,7 @@ class Reconciler:
 
     def _forget(self, key: Key, result: str) -> Done:
         self._forbidden_since.pop(key, None)
+        self.awaiting_turn.discard(key)
         if uid := self._uids.pop(key, ""):
             self._turns.release(uid)
         self._pods.forget(key)

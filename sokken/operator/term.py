@@ -196,8 +196,11 @@ class Term:
         self.schedule.ring(bell.key, time.monotonic(), edition=None if bell.is_gone else bell.edition)
 
     def _on_child(self, key: Key, change: Change) -> None:
-        self._reconciler.note_rollout(change.manifest)
         self._ring(key)
+        if change.manifest["kind"] == "Deployment":
+            self._reconciler.note_rollout(change.manifest)
+            for waiting in self._reconciler.awaiting_turn:  # it may be another's turn now
+                self._ring(waiting)
 
     async def _resync(self, tasks: asyncio.TaskGroup) -> None:
         """Look at every Tunnel again, whatever was told or not, spread over a minute."""
@@ -231,6 +234,10 @@ class Term:
                 self.schedule.succeed(key, time.monotonic())
             else:
                 self._fail(key, error, getattr(error, "retry_after", None) or 0.0)
+        except Exception as error:  # a fault of ours in one Tunnel must not end the work on the others
+            log.exception("reconcile_failed", namespace=key[0], tunnel=key[1])
+            trail.end("failed", "internal_error")
+            self._fail(key, error, 0.0)
         else:
             trail.end(done.result)
             self._finish(key, done)

@@ -126,7 +126,8 @@ class ApiServer:
         prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         metadata = manifest["metadata"]
         place = Place(prefix, metadata.get("namespace", ""), plural, metadata["name"], "")
-        return self._store(place, json.loads(json.dumps(manifest)))
+        kind = self.served.get(prefix, {}).get(plural, plural.removesuffix("s").capitalize())
+        return self._store(place, json.loads(json.dumps({"apiVersion": api_version, "kind": kind, **manifest})))
 
     def remove(self, api_version: str, plural: str, namespace: str, name: str) -> None:
         """Somebody else deletes it."""

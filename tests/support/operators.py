@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +12,7 @@ from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.resources import TUNNELS
 from sokken.operator.term import Term
 from sokken.settings import OperatorSettings
-from sokken.telemetry.reconciles import Reconciles
+from sokken.telemetry.reconciles import Reconcile, Reconciles
 from tests.support.fake_api_server import ApiServer
 from tests.support.loops import soon
 
@@ -23,7 +23,7 @@ SPEC = {
 KINDS = ("serviceaccounts", "deployments", "services")
 
 
-def put_tunnel(server: ApiServer, name: str = "web", namespace: str = "team", **spec: Any) -> dict:
+def put_tunnel(server: ApiServer, name: str = "web", namespace: str = "team", /, **spec: Any) -> dict:
     """Somebody makes a Tunnel, or edits it."""
     known = server.find("tunnels", name)
     metadata = {"name": name, "namespace": namespace}
@@ -151,12 +151,33 @@ async def working(server: ApiServer, client: Client | None = None, **settings: A
         yield term
 
 
+class Results(Reconciles):
+    """How reconciles ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str | None] = []
+
+    def begin(self, namespace: str, name: str) -> Reconcile:
+        errors = self.errors
+
+        class Noted(Reconcile):
+            __slots__ = ()
+
+            def end(self, result: str, error: str | None = None) -> None:
+                errors.append(error)
+                super().end(result, error)
+
+        return Noted(None, None, namespace, name)
+
+
 @asynccontextmanager
 async def leading(server: ApiServer, client: Client | None = None, **settings: Any) -> AsyncIterator[Term]:
     """A term that may not have begun yet."""
     chosen = OperatorSettings(api_addr="127.0.0.1:0", operator_pod_name="operator-1", **settings)
     cluster = Cluster(server.access())
-    term = Term(chosen, cluster, server.access(), Reconciles())
+    results = Results()
+    term = Term(chosen, cluster, server.access(), results)
     if client is not None:
         term.pods.port = client.port
     task = asyncio.ensure_future(term.run())
@@ -166,8 +187,7 @@ async def leading(server: ApiServer, client: Client | None = None, **settings: A
         if task.done():
             task.result()
         task.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError:
-            pass
         await cluster.close()
+        assert "internal_error" not in results.errors
