@@ -82,14 +82,20 @@ class Watchdog:
     """Looks regularly, from when the doorbell has had time to begin. ``run`` it."""
 
     def __init__(
-        self, cluster: Cluster, scopes: Sequence[str | None], deliveries: Deliveries, ring: Callable[[Key], object]
+        self,
+        cluster: Cluster,
+        scopes: Sequence[str | None],
+        deliveries: Deliveries,
+        ring: Callable[[Key], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.agreed_at = time.monotonic()
+        self.agreed_at = clock()
         """When all that there was had been rung for, the last time."""
         self._cluster = cluster
         self._scopes = scopes
         self._deliveries = deliveries
         self._ring = ring
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"<Watchdog {self._deliveries!r}>"
@@ -97,7 +103,7 @@ class Watchdog:
     @property
     def problem(self) -> str | None:
         """Why the process should be restarted."""
-        silence = self._deliveries.silence(time.monotonic())
+        silence = self._deliveries.silence(self._clock())
         return f"the watch of Tunnels has been silent for {silence:.0f} s" if silence >= STALE_SECONDS else None
 
     async def run(self) -> None:
@@ -113,7 +119,7 @@ class Watchdog:
         except ClusterError as error:
             log.debug("tunnels_not_listed", detail=str(error))
             return
-        now = time.monotonic()
+        now = self._clock()
         missed = self._deliveries.compare(_versions(item for listing in listings for item in listing.items), now)
         if not missed:
             self.agreed_at = now
