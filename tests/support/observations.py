@@ -70,7 +70,7 @@ class Scene:
     service: dict[str, Any] = field(default_factory=dict)
     pods: list[dict[str, Any]] = field(default_factory=lambda: [pod()])
     answers: dict[str, Answer] = field(default_factory=lambda: {"db-sokken-1": answer(passed())})
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     failures: list[Failure] = field(default_factory=list)
 
     def observed(self, now: datetime = NOW) -> Observed:

@@ -61,7 +61,7 @@ def test_what_is_no_client_of_ours(body):
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(list(DOCUMENT) + ["server"]), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*list(DOCUMENT), "server"]), inner, max_size=3)
     ),
 )
 

@@ -151,8 +151,10 @@ def test_files_that_are_there():
             WITH_TOKEN,
             unusable("SOKKEN_TOKEN_FILE"),
             Reason.SECRET_NOT_FOUND,
-            "Secret shop/tunnel (spec.auth.tokenSecretRef) is not there, or has no key bearer: "
-            "kubectl -n shop describe secret tunnel",
+            (
+                "Secret shop/tunnel (spec.auth.tokenSecretRef) is not there, or has no key bearer: "
+                "kubectl -n shop describe secret tunnel"
+            ),
         ),
         (
             WITH_TOKEN,
@@ -176,8 +178,10 @@ def test_files_that_are_there():
             WITH_CA,
             unusable("SOKKEN_CA_FILE"),
             Reason.CONFIG_MAP_NOT_FOUND,
-            "ConfigMap shop/authorities (spec.server.caBundleRef) is not there, or has no key ca.crt: "
-            "kubectl -n shop describe configmap authorities",
+            (
+                "ConfigMap shop/authorities (spec.server.caBundleRef) is not there, or has no key ca.crt: "
+                "kubectl -n shop describe configmap authorities"
+            ),
         ),
         (
             WITH_CA,
