@@ -1,9 +1,7 @@
 """What the rules of the API server let through and the client's own parsers would not."""
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from sokken.operator.acceptance import accept_tunnel
 from sokken.operator.model import InvalidTunnel
@@ -24,10 +22,8 @@ def test_what_is_good(spec):
 def test_whatever_is_admitted_and_accepted_makes_settings_that_a_client_starts_with(document):
     try:
         tunnel = accept_tunnel(document)
-    except InvalidTunnel as error:
-        assert str(error).startswith("spec")
-        assert "\n" not in str(error)
-        return
+    except InvalidTunnel:
+        assume(condition=False)
     found = read_alone(ClientSettings, literal_settings(tunnel))
     assert [forward.name for forward in found.forwards] == [forward.name for forward in tunnel.spec.forwards]
     assert found.drain_timeout_seconds == tunnel.spec.drain_timeout_seconds
@@ -41,8 +37,8 @@ def test_whatever_is_admitted_and_accepted_makes_settings_that_a_client_starts_w
     [
         ("server.url", "wss://10.0.0", "spec.forwards[0], with spec.server.url: "),
         ("server.url", "wss://[1::2::3]", "what is in brackets is no IPv6 address"),
-        ("forwards.0.target.host", "1::2::3", "what is in brackets is no IPv6 address"),
-        ("forwards.0.target.host", f"a{'.b' * 126}", None),
+        ("forwards.0.target.host", "1::2::3", "spec.forwards[0].target: '[1::2::3]:5432': what is in brackets"),
+        ("forwards.0.target.host", "a.0x", "spec.forwards[0].target: 'a.0x:5432': an IPv4 address has four"),
         ("server.serverName", "1::2::3", "spec.server.serverName: "),
         ("proxy", {"url": "http://10.0.0"}, "spec.proxy.url: "),
         ("podTemplate", {"env": [{"name": "SOKKEN_READINESS", "value": "never"}]}, "spec.podTemplate.env: "),
@@ -56,9 +52,6 @@ def test_whatever_is_admitted_and_accepted_makes_settings_that_a_client_starts_w
 )
 def test_what_only_the_client_knows(path, value, said):
     wrong = document(changed(SMALL, path, value))
-    if said is None:
-        accept_tunnel(wrong)
-        return
     with pytest.raises(InvalidTunnel) as caught:
         accept_tunnel(wrong)
     assert said in str(caught.value)
@@ -82,5 +75,4 @@ def test_what_the_operator_itself_is_run_with_does_not_matter(monkeypatch):
 def test_a_comma_in_a_url_separates_nothing():
     tunnel = accept_tunnel(document(changed(SMALL, "server.url", "wss://a/b,c/")))
     [forward] = read_alone(ClientSettings, literal_settings(tunnel)).forwards
-    assert str(forward.url) == "wss://a/b,c/tunnel/db.internal:5432"
-    assert replace(forward).name == "pg"
+    assert str(forward.url) == "wss://a/b%2Cc/tunnel/db.internal:5432"
