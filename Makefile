@@ -68,9 +68,11 @@ bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through th
 	@scripts/bench-programs || echo "The workloads go on without them." >&2
 	$(BIN)/python -m bench.workloads.run $(ARGS)
 
-docs: $(READY) ## write docs/settings.md from the settings
+docs: $(READY) ## write docs/settings.md, and the tables in docs/operator.md, from the code
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m sokken.operator.document < docs/operator.md > docs/operator.md.new
+	mv docs/operator.md.new docs/operator.md
 
 manifests: $(READY) ## write k8s/ from what it is made of
 	@scripts/write-crd $(BIN)/python

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sokken.errors import ConfigurationError
-from sokken.operator.model import InvalidTunnel, Tunnel, decode_tunnel
-from sokken.operator.resources.environment import format_forward, literal_settings
-from sokken.protocol.address import AddressError, parse_forward
+from sokken.operator.model import InvalidTunnel, Tunnel, TunnelSpec, decode_tunnel
+from sokken.operator.model.spec import Forward
+from sokken.operator.resources.environment import format_forward, format_target, literal_settings
+from sokken.protocol.address import AddressError, parse_forward, parse_target
 from sokken.settings import ClientSettings, InvalidSettings, read_alone
 from sokken.transport.credentials import refuse_contradictions, refuse_plaintext
 
@@ -28,10 +29,7 @@ def accept_tunnel(document: Mapping[str, Any]) -> Tunnel:
     """Read an object of the API server; raises InvalidTunnel, with the field and what is wrong with it."""
     tunnel = decode_tunnel(document)
     for index, forward in enumerate(tunnel.spec.forwards):
-        try:
-            parse_forward(format_forward(tunnel.spec, forward))
-        except AddressError as error:
-            raise InvalidTunnel(f"spec.forwards[{index}], with spec.server.url: {error}") from None
+        _accept_forward(tunnel.spec, forward, f"spec.forwards[{index}]")
     own = {each.name: each.value for each in tunnel.spec.pod_template.env}
     try:
         settings = read_alone(ClientSettings, {**own, **literal_settings(tunnel)})
@@ -43,3 +41,15 @@ def accept_tunnel(document: Mapping[str, Any]) -> Tunnel:
     except ConfigurationError as error:
         raise InvalidTunnel(f"spec: {error}") from None
     return tunnel
+
+
+def _accept_forward(spec: TunnelSpec, forward: Forward, field: str) -> None:
+    """The server reads the target by itself, and so does nobody before it."""
+    try:
+        parse_target(format_target(forward.target))
+    except AddressError as error:
+        raise InvalidTunnel(f"{field}.target: {error}") from None
+    try:
+        parse_forward(format_forward(spec, forward))
+    except AddressError as error:
+        raise InvalidTunnel(f"{field}, with spec.server.url: {error}") from None

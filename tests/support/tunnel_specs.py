@@ -13,7 +13,7 @@ CRD = build_crd()
 SPEC = schema_of(CRD)["properties"]["spec"]
 
 URLS = st.sampled_from(
-    ["ws://server", "wss://a.example:8443/base", "wss://[fd00::1]/a,b/", "wss://10.0.0.1", "wss://$(HOST).example/$$"]
+    ["ws://server", "wss://a.example:8443/base", "wss://[fd00::1]/a,b/", "wss://10.0.0.1", "wss://a.example/$(HOST)/$$"]
 )
 HOSTS = st.sampled_from(["db.internal", "DB", "10.0.0.7", "fd00::7", "under_score"])
 LABELS = st.dictionaries(

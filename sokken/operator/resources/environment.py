@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sokken.operator.model import Tunnel, TunnelSpec
 from sokken.operator.model.names import ADMIN_PORT, HEALTH_PORT
-from sokken.operator.model.spec import Forward, Telemetry
+from sokken.operator.model.spec import Forward, Target, Telemetry
 from sokken.operator.resources.credentials import file_settings
 
 ENDPOINT_DELAY_SECONDS: Final = 5
@@ -58,8 +58,13 @@ def format_forward(spec: TunnelSpec, forward: Forward) -> str:
 
 def tunnel_url(spec: TunnelSpec, forward: Forward) -> str:
     """Where a forward's connections go. A comma would end it in a list (docs/settings.md)."""
-    host = f"[{forward.target.host}]" if ":" in forward.target.host else forward.target.host
-    return f"{spec.server.url.rstrip('/')}/tunnel/{host}:{forward.target.port}".replace(",", "%2C")
+    return f"{spec.server.url.rstrip('/')}/tunnel/{format_target(forward.target)}".replace(",", "%2C")
+
+
+def format_target(target: Target) -> str:
+    """``HOST:PORT``, an IPv6 address in brackets."""
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{host}:{target.port}"
 
 
 def _telemetry(tunnel: Tunnel) -> dict[str, dict[str, Any]]:

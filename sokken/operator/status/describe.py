@@ -4,7 +4,7 @@ Called after each reconcile. It is written only if something is different: what 
 counters) must not be in it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sokken.operator.resources import Annotation, Defaults, Manifest, selector_l
 from sokken.operator.resources.naming import format_selector
 from sokken.operator.status.conditions import FALSE, TRUE, Verdict, bad, good, unknown
 from sokken.operator.status.connection import judge_connection, judge_references
-from sokken.operator.status.facts import Observed, serving_pods
+from sokken.operator.status.facts import Observed, Pod, serving_pods
 from sokken.operator.status.reasons import ConditionType, Reason
 from sokken.operator.status.rollout import is_invalid, judge_availability, judge_progress
 
@@ -46,10 +46,10 @@ def describe(tunnel: Tunnel, observed: Observed, defaults: Defaults, now: dateti
     pods = serving_pods(observed, now)
     verdicts: Verdicts = {
         ConditionType.ACCEPTED: _judge_acceptance(tunnel, observed, defaults),
-        ConditionType.REFERENCES_RESOLVED: judge_references(tunnel, pods),
+        ConditionType.REFERENCES_RESOLVED: _as_known(tunnel, ConditionType.REFERENCES_RESOLVED, judge_references, pods),
         ConditionType.AVAILABLE: judge_availability(tunnel, observed, pods),
         ConditionType.PROGRESSING: judge_progress(tunnel, observed, pods, now),
-        ConditionType.CONNECTED: judge_connection(tunnel, pods),
+        ConditionType.CONNECTED: _as_known(tunnel, ConditionType.CONNECTED, judge_connection, pods),
     }
     verdicts[ConditionType.READY] = _sum_up(tunnel, verdicts)
     status = {"observedGeneration": tunnel.generation, **_describe_children(tunnel, observed)}
@@ -62,6 +62,23 @@ def describe_invalid(document: Mapping[str, Any], problem: InvalidTunnel, now: d
     refused = bad(Reason.INVALID_SPEC, str(problem))
     status = {**before, "observedGeneration": generation}
     return _report(before, status, {ConditionType.ACCEPTED: refused, ConditionType.READY: refused}, generation, now)
+
+
+def _as_known(
+    tunnel: Tunnel,
+    kind: ConditionType,
+    judge: Callable[[Tunnel, Sequence[Pod]], Verdict],
+    pods: Sequence[Pod],
+) -> Verdict:
+    """What pods say; while there are some and none has been asked yet, what was known before.
+
+    After a start of the operator nobody has been asked, and new pods are asked only after a while: neither is news.
+    """
+    verdict = judge(tunnel, pods)
+    before = next((each for each in tunnel.status.get("conditions", ()) if each["type"] == kind), None)
+    if verdict.reason is not Reason.PENDING or not pods or before is None or before["reason"] not in set(Reason):
+        return verdict
+    return Verdict(before["status"], Reason(before["reason"]), before["message"])
 
 
 def _judge_acceptance(tunnel: Tunnel, observed: Observed, defaults: Defaults) -> Verdict:

@@ -21,7 +21,7 @@ _REMEMBERED: Final = timedelta(minutes=10)
 _HELD: Final = {
     Hold.MANUAL: good(
         Reason.UPDATE_HELD,
-        "this version of the operator would change the pods; updatePolicy is Manual, so that waits for a change of spec",
+        "this version of the operator would change the pods; updatePolicy is Manual, so it waits for a change of spec",
     ),
     Hold.TURN: good(
         Reason.AWAITING_TURN, "this version of the operator changes the pods; other Tunnels are rolled first"
