@@ -4,18 +4,22 @@ It knows no schema: what is applied is merged, map by map. What it refuses, and 
 """
 
 import asyncio
+import base64
 import contextlib
 import json
+import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
 from sokken.operator.cluster.access import Access
 from sokken.transport.tls import TlsFiles, client_context
 from tests.support.loops import AUTHORITIES, server_context
+from tests.support.targets import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -429,3 +433,51 @@ async def api_server() -> AsyncIterator[ApiServer]:
     finally:
         with contextlib.suppress(ConnectionError):
             await server.stop()
+
+
+class Elsewhere:
+    """An API server on a loop and a thread of its own, for programs that a test starts."""
+
+    def __init__(self, server: ApiServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self._loop = loop
+
+    def do(self, call: Callable[..., object], *arguments: object, **options: object) -> object:
+        """Call something of it, or of the test's, where it lives."""
+
+        async def there() -> object:
+            result = call(*arguments, **options)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return asyncio.run_coroutine_threadsafe(there(), self._loop).result(PATIENCE)
+
+    def kubeconfig(self, folder: Path) -> Path:
+        """A file that leads there."""
+        path = folder / "kubeconfig"
+        authorities = base64.b64encode(AUTHORITIES.encode()).decode()
+        cluster = {"server": self.server.url, "certificate-authority-data": authorities}
+        document = {
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "me", "namespace": "sokken-system"}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "me", "user": {"token": self.server.token}}],
+        }
+        path.write_text(json.dumps(document))
+        return path
+
+
+@contextlib.contextmanager
+def api_server_elsewhere() -> Iterator[Elsewhere]:
+    """One for programs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    elsewhere = Elsewhere(ApiServer(), loop)
+    try:
+        elsewhere.do(elsewhere.server.start)
+        yield elsewhere
+    finally:
+        elsewhere.do(elsewhere.server.stop)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+        loop.close()
