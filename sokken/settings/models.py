@@ -101,7 +101,8 @@ class ProgramSettings(Variables):
         description="Where HTTP is served: /health, /livez and /readyz, and on the server the tunnels"
     )
     admin_addr: OptionalListenAddress = Field(
-        default=None, description="Where the status page, /statusz, /connections and /metrics are served, if anywhere"
+        default=None,
+        description="Where /statusz, /metrics and, of tunnels, the page and /connections are served, if anywhere",
     )
     admin_token_file: CredentialPath = Field(
         default=None,
@@ -122,7 +123,8 @@ class ProgramSettings(Variables):
         default="full", description="Peers' addresses in the log: full, or only their network (/24, IPv6 /56)"
     )
     drain_timeout_seconds: SecondsFromZero = Field(
-        default=25, description="At shutdown, how long connections may take to end by themselves"
+        default=25,
+        description="At shutdown, how long connections, or an operator's work, may take to end by themselves",
     )
     event_loop: Annotated[Literal["auto", "asyncio", "uvloop"], Mark(unit="name")] = Field(
         default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"

@@ -178,7 +178,7 @@ def test_the_lease_is_where_and_called_as_it_was_asked_for(api, tmp_path):
         assert api.server.find("leases", "ours")["metadata"]["namespace"] == "leases"
 
 
-def test_what_it_may_not_write_it_does_not_watch_and_says_so(api, tmp_path):
+def test_what_it_may_not_write_it_does_not_watch(api, tmp_path):
     api.server.served["/apis/monitoring.coreos.com/v1"] = {"podmonitors": "PodMonitor"}
     off = {"SOKKEN_OPERATOR_NETWORK_POLICIES": "false", "SOKKEN_OPERATOR_POD_MONITORS": "false"}
     wanted = {"networkPolicy": {"mode": "Managed"}, "monitoring": {"podMonitor": {"enabled": True}}}
