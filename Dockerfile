@@ -10,13 +10,14 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutil
 
 # pip lives in an environment of its own, so that the image's gets none.
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/sokken
-ENV PIP="/build/bin/pip --disable-pip-version-check --python /opt/sokken/bin/python"
+ENV PIP_CACHE_DIR=/cache \
+    PIP="/build/bin/pip --disable-pip-version-check --python /opt/sokken/bin/python"
 
 # What others require for things that sokken does not do: colour source code, render Markdown, parse C.
 ARG UNUSED="markdown-it-py mdurl pycparser pygments"
 
 COPY requirements/ /src/requirements/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/cache \
     $PIP install --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r /src/requirements/runtime.txt && \
     $PIP uninstall --quiet --yes $UNUSED && \
     find /opt/sokken/bin -type f -delete && \
@@ -30,7 +31,7 @@ RUN /opt/sokken/bin/python $COMPILE /opt/sokken/lib
 
 # sokken itself goes beside its dependencies, so that it is a small layer of its own.
 COPY . /src/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/cache \
     /build/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r /src/requirements/build.txt && \
     /build/bin/pip wheel --quiet --no-deps --no-build-isolation --check-build-dependencies --wheel-dir /wheel /src && \
     $PIP install --quiet --no-compile --no-deps --no-index --root /own /wheel/*.whl && \
