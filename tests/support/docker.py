@@ -91,14 +91,14 @@ class Docker:
         """A network where containers find each other by name."""
         return succeed("docker", "network", "create", "--label", self.label, f"sokken-{uuid.uuid4()}").strip()
 
-    def targets(self, network: str, image: str) -> Container:
-        """A host called `target` that echoes at port 7000 and counts at port 9000."""
+    def targets(self, network: str, image: str, name: str = "target", echo: int = 7000, count: int = 9000) -> Container:
+        """A host of that name that echoes at one port and counts at another."""
         source = Path(targets.__file__).read_text()
         script = (
-            f"{source}\nwith target(echo, '0.0.0.0', 7000), target(count, '0.0.0.0', 9000):\n"
+            f"{source}\nwith target(echo, '0.0.0.0', {echo}), target(count, '0.0.0.0', {count}):\n"
             "    print('ready', flush=True)\n    threading.Event().wait()"
         )
-        options = ["--network", network, "--network-alias", "target", "--entrypoint", "python3"]
+        options = ["--network", network, "--network-alias", name, "--entrypoint", "python3"]
         container = self.start("-c", script, options=options, image=image)
         eventually(lambda: "ready" in container.log())
         return container
