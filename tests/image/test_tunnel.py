@@ -13,6 +13,7 @@ SIZE = 16 * 1024 * 1024 + 1
 FORWARDS = ["echo=:7000=ws://server:8000/tunnel/target:7000", "count=:9000=ws://server:8000/tunnel/target:9000"]
 # So that nobody waits for a check's turn.
 EAGER = {"SOKKEN_CHECK_INTERVAL_SECONDS": "1"}
+ADMIN = {"SOKKEN_ADMIN_ADDR": "127.0.0.1:19000"}
 OFTEN = ["--health-interval", "1s", "--health-start-period", "1s", "--health-timeout", "10s"]
 
 
@@ -37,7 +38,7 @@ def start_client(docker, network):
     """Start a client; its forwards are published on the host."""
 
     def start(*options):
-        env = {"SOKKEN_API_ADDR": ":1234", "SOKKEN_FORWARDS": " ".join(FORWARDS)} | EAGER
+        env = {"SOKKEN_API_ADDR": ":1234", "SOKKEN_FORWARDS": " ".join(FORWARDS)} | EAGER | ADMIN
         ports = [word for port in (7000, 9000) for word in ("--publish", f"127.0.0.1::{port}")]
         return docker.start("client", env=env, options=["--network", network, *ports, *OFTEN, *options])
 
@@ -127,6 +128,6 @@ def test_it_can_be_looked_into(pair):
     assert client.execute("sokken", "probe").returncode == 0
     with connect(client.published(7000)) as application:
         say(application, b"here I am")
-        shown = client.execute("sokken", "top", "http://127.0.0.1:1234")
+        shown = client.execute("sokken", "top", "http://127.0.0.1:19000")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "target:7000" in shown.stdout
