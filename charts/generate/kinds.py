@@ -6,10 +6,10 @@ rules: neither is written down a second time.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final
 
 import yaml
-from annotated_types import Ge, Le
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from charts.generate.values import CHART
@@ -74,22 +74,12 @@ def _setting(setting: Setting, described: FieldInfo) -> Schema:
         return {"type": ["string", "null"], "pattern": _WITHOUT_PASSWORD}
     if setting.unit == "list":
         return {"type": ["array", "string", "null"], "items": _TEXT}
-    if get_origin(described.annotation) is Literal:
-        return {"enum": [*get_args(described.annotation), None]}
-    for python, name in ((bool, "boolean"), (int, "integer"), (float, "number")):
-        if described.annotation in {python, python | None}:
-            return {"type": [name, "null"], **_bounds(described)}
-    return {"type": ["string", "null"]}
-
-
-def _bounds(described: FieldInfo) -> Schema:
-    bounds: Schema = {}
-    for limit in described.metadata:
-        if isinstance(limit, Ge):
-            bounds["minimum"] = limit.ge
-        elif isinstance(limit, Le):
-            bounds["maximum"] = limit.le
-    return bounds
+    found = TypeAdapter(Annotated[(described.annotation, *described.metadata)]).json_schema()
+    found = found.get("anyOf", [found])[0]
+    bounds = {key: found[key] for key in ("minimum", "maximum") if key in found}
+    if "enum" in found:
+        return {"enum": [*found["enum"], None]}
+    return {"type": [found.get("type", "string"), "null"], **bounds}
 
 
 def _policy() -> Schema:
