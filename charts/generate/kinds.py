@@ -24,7 +24,7 @@ PLACED: Final[dict[str, dict[str, str]]] = yaml.safe_load((CHART / "files" / "pl
 _PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
 _TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 _TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
-_WITHOUT_PASSWORD: Final = r"^https?://[^@\s]*$"
+_PLAIN_URL: Final = r"^https?://[^@\s]*$"
 
 
 def schema_of_kind(kind: str) -> Schema:
@@ -71,10 +71,11 @@ def _describe(setting: Setting) -> str:
 def _setting(setting: Setting, described: FieldInfo) -> Schema:
     """What a setting may be. None is as if it were not there, for values that override others."""
     if setting.is_secret:
-        return {"type": ["string", "null"], "pattern": _WITHOUT_PASSWORD}
+        return {"type": ["string", "null"], "pattern": _PLAIN_URL}
     if setting.unit == "list":
         return {"type": ["array", "string", "null"], "items": _TEXT}
-    found = TypeAdapter(Annotated[(described.annotation, *described.metadata)]).json_schema()
+    annotation: Any = Annotated[(described.annotation, *described.metadata)]
+    found = TypeAdapter(annotation).json_schema()
     found = found.get("anyOf", [found])[0]
     bounds = {key: found[key] for key in ("minimum", "maximum") if key in found}
     if "enum" in found:

@@ -43,12 +43,26 @@ def test_kubectl_builds_the_manifests():
 
 
 def test_the_policy_of_the_manifests_is_one_and_allows_nothing(tmp_path):
-    answer = run(sys.executable, "-m", "sokken", "policy", "test", "--identity", "x", "--target", "a:1", "--policy-file", FOLDER / "policy.yaml")
+    answer = run(
+        sys.executable,
+        "-m",
+        "sokken",
+        "policy",
+        "test",
+        "--identity",
+        "x",
+        "--target",
+        "a:1",
+        "--policy-file",
+        FOLDER / "policy.yaml",
+    )
     assert (answer.returncode, answer.stdout.splitlines()[-1]) == (1, "deny")
 
 
 def test_nothing_in_the_manifests_says_that_helm_was_there():
-    assert "helm" not in "".join(path.read_text().lower() for path in FOLDER.iterdir()).replace("needs neither helm", "")
+    assert "helm" not in "".join(path.read_text().lower() for path in FOLDER.iterdir()).replace(
+        "needs neither helm", ""
+    )
 
 
 def test_versions():
@@ -82,9 +96,7 @@ def test_a_release_is_far_smaller_than_a_secret_may_be(case, tmp_path):
     """A release is kept in a Secret, of 1 MiB at most: chart, values and manifests, compressed, in base64."""
     succeed(found("helm"), "package", CHART, "--destination", tmp_path)
     (package,) = tmp_path.glob("sokken-*.tgz")
-    rendered = succeed(
-        found("helm"), "template", "sokken", CHART, "--kube-version", "1.34.0", "--values", CASES[case]
-    )
+    rendered = succeed(found("helm"), "template", "sokken", CHART, "--kube-version", "1.34.0", "--values", CASES[case])
     content = b"".join(path.read_bytes() for path in CHART.rglob("*") if path.is_file())
     size = len(base64.b64encode(base64.b64encode(gzip.compress(content + rendered.encode()))))
     assert size < 200_000

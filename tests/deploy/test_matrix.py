@@ -1,4 +1,4 @@
-"""The chart with every set of values in its folder ``ci``: it renders, and Kubernetes and the programs take the result."""
+"""The chart with every set of values in its folder ``ci``: Kubernetes and the programs take what is rendered."""
 
 import json
 from functools import cache

@@ -26,14 +26,17 @@ def test_names_and_labels():
     assert deployment["metadata"]["name"] == "edge-sokken-server"
     assert deployment["metadata"]["namespace"] == "tunnels"
     labels = deployment["metadata"]["labels"]
-    assert labels.items() >= {
-        "app.kubernetes.io/name": "sokken",
-        "app.kubernetes.io/instance": "edge",
-        "app.kubernetes.io/component": "server",
-        "app.kubernetes.io/part-of": "sokken",
-        "app.kubernetes.io/managed-by": "Helm",
-        "team": "platform",
-    }.items()
+    assert (
+        labels.items()
+        >= {
+            "app.kubernetes.io/name": "sokken",
+            "app.kubernetes.io/instance": "edge",
+            "app.kubernetes.io/component": "server",
+            "app.kubernetes.io/part-of": "sokken",
+            "app.kubernetes.io/managed-by": "Helm",
+            "team": "platform",
+        }.items()
+    )
     assert labels["helm.sh/chart"].startswith("sokken-")
     assert labels["app.kubernetes.io/version"]
     pod = deployment["spec"]["template"]["metadata"]["labels"]

@@ -127,8 +127,6 @@ def test_a_setting_with_a_value_of_its_own_is_refused_with_that_values_name(prog
     assert PLACED[program][variable] in str(refused.value)
 
 
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_only_settings_of_that_program_are_set(case):
     objects = render_case(case)

@@ -77,7 +77,9 @@ def merged(*layers: Mapping[str, Any]) -> Thing:
     return result
 
 
-def render(*layers: Mapping[str, Any], helm: str = "helm", release: str = "sokken", namespace: str = "default") -> Objects:
+def render(
+    *layers: Mapping[str, Any], helm: str = "helm", release: str = "sokken", namespace: str = "default"
+) -> Objects:
     """Render the chart with these values; raises Refused."""
     return _render(json.dumps(merged(*layers)), helm, release, namespace)
 
