@@ -57,7 +57,7 @@ def test_a_server_is_ready():
 
 def test_a_program_that_is_not_ready_fails():
     with client(f"ws://127.0.0.1:{free_port()}/tunnel/a:1") as near:
-        done = round_trip("ready", f"http://{join(near.health)}/readyz")
+        done = round_trip("ready", f"http://{join(near.api)}/readyz")
     assert done.returncode == 1
     assert "answers 503" in done.stdout
 

@@ -132,12 +132,14 @@ def test_probes_ask_where_the_kubelet_is_answered(more, port, scheme):
     [
         ({}, 80, "http", "kubernetes.io/ws"),
         ({"tls": {"existingSecret": "tls"}}, 443, "https", "kubernetes.io/wss"),
-        ({"service": {"port": 8000}}, 8000, "http", "kubernetes.io/ws"),
+        ({"service": {"port": 8000, "appProtocol": "http"}}, 8000, "http", "http"),
+        ({"service": {"appProtocol": "none"}}, 80, "http", None),
     ],
 )
 def test_service(more, port, name, protocol):
     (only,) = server(more).one("Service")["spec"]["ports"]
-    assert (only["port"], only["name"], only["targetPort"], only["appProtocol"]) == (port, name, name, protocol)
+    assert (only["port"], only["name"], only["targetPort"]) == (port, name, name)
+    assert only.get("appProtocol") == protocol
 
 
 def test_targets_are_listed():
@@ -268,6 +270,12 @@ def test_egress_that_is_limited_still_resolves_names():
     assert [port["port"] for port in policy["egress"][0]["ports"]] == [53, 53]
     assert policy["egress"][1] == rule
     assert "egress" not in server({"networkPolicy": {"enabled": True}}).one("NetworkPolicy")["spec"]
+
+
+def test_the_echo_can_be_reached_where_egress_is_limited():
+    rules = render_case("everything").one("NetworkPolicy", "sokken-tunnel-server")["spec"]["egress"]
+    chosen = [rule["to"][0]["podSelector"]["matchLabels"] for rule in rules if "podSelector" in rule.get("to", [{}])[0]]
+    assert [labels["app.kubernetes.io/component"] for labels in chosen] == ["echo"]
 
 
 def test_service_accounts():
