@@ -14,11 +14,11 @@ from tests.support.targets import connect, echo, eventually, receive_all, reset,
 
 SCRIPTS = CHART / "files" / "test"
 ECHO_PORT = 17007
-SOON = {"PATIENCE_SECONDS": "1"}  # nobody has to be waited for here
 
 
-def round_trip(*checks):
-    return run(sys.executable, SCRIPTS / "round_trip.py", *checks, env=SOON)
+def round_trip(*checks, patience=30):
+    """``patience``: what is silent for so long is a tunnel."""
+    return run(sys.executable, SCRIPTS / "round_trip.py", *checks, env={"PATIENCE_SECONDS": str(patience)})
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def answers(where):
 
 def test_bytes_go_to_the_charts_echo_and_back_through_both_programs():
     with chart_echo() as where, server(where) as far, client(far.url(where)) as near:
-        done = round_trip("echo", join(near.entry), "forward", join(near.entry))
+        done = round_trip("echo", join(near.entry), "forward", join(near.entry), patience=3)
     assert done.returncode == 0, done.stdout
     assert "bytes back as they were" in done.stdout
     assert "leads to its target" in done.stdout
@@ -57,7 +57,7 @@ def test_a_server_is_ready():
 
 def test_a_program_that_is_not_ready_fails():
     with client(f"ws://127.0.0.1:{free_port()}/tunnel/a:1") as near:
-        done = round_trip("ready", f"http://{join(near.api)}/readyz")
+        done = round_trip("ready", f"http://{join(near.api)}/readyz", patience=2)
     assert done.returncode == 1
     assert "answers 503" in done.stdout
 
