@@ -31,6 +31,8 @@ _BACKOFF_SECONDS: Final = (0.2, 0.5, 1, 1, 2, *[3] * 20)
 """Between a request's attempts. A minute is enough: who is without the API server for longer has lost the Lease."""
 _HUSHED: Final = ("OS signals are ignored", "Request attempt #")
 """That there is no signal handler is meant so; what the API server does not answer is told by who renews the Lease."""
+_IDENTITY: Final[Any] = "sokken"
+"""For peering, which is off: without one kopf asks for the user's name, and a container's user has none."""
 _MOST_LOGIN_SECONDS: Final = 30.0
 
 log = get_logger("handlers")
@@ -121,6 +123,7 @@ class Doorbell:
             await kopf.operator(
                 registry=registry,
                 settings=make_settings(),
+                identity=_IDENTITY,
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,

@@ -120,6 +120,20 @@ def test_it_asks_for_nothing_that_it_has_no_right_to(said):
     assert [line for line in said if not line.startswith("OS signals")] == []
 
 
+def test_a_user_without_a_name_may_run_it(monkeypatch):
+    def getuser():
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+
+    async def main():
+        async with api_server() as server, ringing(server) as (_, bells):
+            put(server, "a")
+            await soon(lambda: bells)
+
+    run(main())
+
+
 def test_a_token_that_is_replaced_is_shown_from_then_on(tmp_path):
     path = tmp_path / "token"
     path.write_text("s3cr3t")
