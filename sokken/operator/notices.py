@@ -57,7 +57,8 @@ class Notices:
             else:
                 told = _Told(await self._create(metadata, event), now)
         except ClusterError as error:
-            log.warning("event_not_written", reason=event.reason, detail=str(error))
+            if error.trouble is not Trouble.TERMINATING:
+                log.warning("event_not_written", reason=event.reason, detail=str(error))
             return
         self._told[what] = told
         while len(self._told) > _REMEMBERED:

@@ -229,10 +229,11 @@ class Term:
             self._fail(key, error, error.seconds)
         except (ClusterError, Outdated) as error:
             trouble = error.trouble if isinstance(error, ClusterError) else Trouble.CONFLICT
-            trail.end("failed", trouble)
             if trouble is Trouble.TERMINATING:
-                self.schedule.succeed(key, time.monotonic())
+                trail.end("leaving")
+                self._finish(key, Done("leaving"))
             else:
+                trail.end("failed", trouble)
                 self._fail(key, error, getattr(error, "retry_after", None) or 0.0)
         except Exception as error:  # a fault of ours in one Tunnel must not end the work on the others
             log.exception("reconcile_failed", namespace=key[0], tunnel=key[1])
