@@ -182,6 +182,7 @@ class Connector:
                 raise self._refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
             return Opened(channel, verify_upgrade(answer, key), tail)
         except BaseException:
+            self._plane.watch.forget(channel)
             channel.close()
             raise
 

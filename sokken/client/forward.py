@@ -107,18 +107,18 @@ class Forwarder:
             if task is not None:
                 was_reset = task.cancel()
 
-        self._plane.resets.add(local, on_reset)
+        self._plane.watch.errors(local, on_reset)
         try:
             return await self._connector.open(self._url, connection.id, connection.trail)
         except asyncio.CancelledError:
-            self._plane.resets.remove(local)
+            self._plane.watch.remove(local)
             # It could have been cancelled by somebody else, too: then that is what happens.
             if task is None or not was_reset or task.uncancel():
                 raise
             detail = "the application reset its connection while it waited"
             raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
         except BaseException:
-            self._plane.resets.remove(local)
+            self._plane.watch.remove(local)
             raise  # else the relay is told from here on
 
     def _relay(self, connection: Connection, local: socket.socket, opened: Opened) -> None:

@@ -259,12 +259,12 @@ class _Waiting:
     def begin(self, patience: asyncio.Timeout) -> None:
         """Called by the dial if it must wait: most targets nearby are there at once, and nothing is watched."""
         self._patience = patience
-        self._plane.resets.add(self._channel, self._on_reset)
+        self._plane.watch.errors(self._channel, self._on_reset)
 
     def end(self) -> None:
         """The dial is over."""
         if self._patience is not None:
-            self._plane.resets.remove(self._channel)
+            self._plane.watch.remove(self._channel)
 
     def give_up(self) -> None:
         """The drain time is over."""

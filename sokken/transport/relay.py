@@ -141,8 +141,6 @@ class Relay:
         ``tail`` is what came from the peer behind the head of the upgrade, ``greeting`` (a server's 101) goes
         before everything else.
         """
-        self._local.watch(self._on_local_error)
-        self._peer.watch(self._on_peer_error)
         first = min(self._sent_at + self._liveness.interval, self._moved_at + self._idle_seconds, self._ends_at)
         self._plane.wheel.wake(self, max(first, self._sent_at + TICK_SECONDS))
         if greeting:
@@ -151,6 +149,10 @@ class Relay:
             self._plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
             self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
         self._steer()
+        if self._local.is_open:
+            self._local.watch(self._on_local_error)
+        if self._peer.is_open:
+            self._peer.watch(self._on_peer_error)
         if self._plane.masks:
             self._reader()()  # an application has waited for the tunnel: what it has to say is often here already
 
@@ -485,10 +487,7 @@ class Relay:
             self._peer.read(self._on_peer_readable, is_wanted=False)
 
     def _on_local_error(self) -> None:
-        """A reset: what came before it is still passed on, as far as the peer takes it.
-
-        Not left to the reader: uvloop stops watching a socket at the first error, with bytes still to be read.
-        """
+        """A reset: what came before it is still passed on, as far as the peer takes it."""
         if not self._local.is_open:
             return
         self._local.has_failed = True
