@@ -23,8 +23,6 @@ _LENGTH_64: Final = Struct("!BBQ")
 _FIN: Final = 0x80
 _RSV: Final = 0x70
 _MASKED: Final = 0x80
-_WHOLE: Final = 0x82
-"""The first byte of a final BINARY frame."""
 
 
 class Opcode(IntEnum):
@@ -149,12 +147,14 @@ class Decoder:
         "_notices",
         "_opcode",
         "_remaining",
+        "_whole",
     )
 
     def __init__(self, *, masked: bool, notices: bool, apply_mask: Mask = mask) -> None:
         self._apply_mask = apply_mask
         self._masked = masked
         self._notices = notices
+        self._whole = _WHOLE if notices else _WHOLE_WITHOUT_NOTICES
         self._header = b""  # the bytes of a header that was cut
         self._control = b""  # the payload so far of a control frame that was cut
         self._notice = b""  # the payload so far of a notice
@@ -179,7 +179,7 @@ class Decoder:
         try:
             while start < stop and not self._dead:
                 if not self._remaining:
-                    if buffer[start] == _WHOLE and (end := self._decode_small(buffer, start, stop, events)):
+                    if end := self._decode_small(buffer, start, stop, events):
                         start = end
                         continue
                     start = self._decode_header(buffer, start, stop, events)
@@ -191,12 +191,13 @@ class Decoder:
         return events
 
     def _decode_small(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
-        """A short way for what interactive traffic is made of: a whole BINARY message of up to 125 bytes.
+        """A short way for what most reads are: a whole message of up to 125 bytes, nothing open before it.
 
         The end of its frame; 0, and nothing done, if it is anything else.
         """
+        opcode = self._whole.get(buffer[start])
         at = start + (6 if self._masked else 2)
-        if at >= stop or self._header or self._message is not None:
+        if opcode is None or at >= stop or self._header or self._message is not None:
             return 0
         size = buffer[start + 1] - (_MASKED if self._masked else 0)
         end = at + size
@@ -204,7 +205,12 @@ class Decoder:
             return 0
         if self._masked:
             self._apply_mask(buffer, at, end, bytes(buffer[at - 4 : at]))
-        events.append(Span(at, end))
+        if opcode is Opcode.BINARY:
+            events.append(Span(at, end))
+        elif opcode is Opcode.TEXT:
+            events.append(Notice(_decode_text(bytes(buffer[at:end]), "a notice")))
+        else:
+            self._end_control(opcode, bytes(buffer[at:end]), events)
         return end
 
     def _decode_header(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
@@ -296,12 +302,18 @@ class Decoder:
                 events.append(Notice(text))
             return
         payload, self._control = self._control, b""
-        event = _CONTROL[self._opcode](payload)
+        self._end_control(self._opcode, payload, events)
+
+    def _end_control(self, opcode: Opcode, payload: bytes, events: list[Event]) -> None:
+        event = _CONTROL[opcode](payload)
         self._dead = isinstance(event, Close)
         events.append(event)
 
 
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
+_WHOLE: Final = {_FIN | opcode: opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION}
+"""By the first byte of their frame: messages that are whole in one."""
+_WHOLE_WITHOUT_NOTICES: Final = {first: opcode for first, opcode in _WHOLE.items() if opcode is not Opcode.TEXT}
 
 
 def _header_size(source: bytes | bytearray, at: int, end: int) -> int:

@@ -28,8 +28,8 @@ def _field(name: str, value: object) -> str:
     label, may_be_shown = _look_up(name)
     if may_be_shown:
         kind = type(value)
-        if kind is str:
-            return label + encode_basestring_ascii(clean(value))  # type: ignore[arg-type]
+        if isinstance(value, str):
+            return label + encode_basestring_ascii(clean(str.__str__(value)))
         if (kind is int and is_int64(value)) or (kind is float and isfinite(value)):  # type: ignore[arg-type]
             return f"{label}{value!r}"
     [plain] = make_plain({name: value}).values()
