@@ -41,6 +41,14 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
             plane.watch.remove(channel)
 
 
+def send_at_once(channel: Channel, request: bytes) -> bytes:
+    """Send what goes without waiting; gives the rest, which ``exchange`` sends."""
+    try:
+        return request[channel.send(request) :]
+    except BlockingIOError:
+        return request
+
+
 async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes) -> bytes:
     """What comes of a refusal's body within a second: it only explains, so less will do."""
     length = answer.headers.get("content-length", "")
