@@ -7,9 +7,8 @@ import random
 import ssl
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sokken import __version__
 from sokken.errors import ConfigurationError, SokkenError
@@ -94,8 +93,7 @@ class ConnectError(SokkenError):
         self.answer = answer
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A WebSocket that is up; ``tail`` is what the server has already sent behind its answer."""
 
     channel: Channel

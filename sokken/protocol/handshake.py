@@ -9,11 +9,10 @@ import json
 import re
 from binascii import b2a_base64
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
 from sokken.errors import SokkenError
@@ -103,8 +102,7 @@ class Fields(Mapping[str, str]):
         return self._values.get(name.lower(), default)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The head of an HTTP request; ``target`` is as the request line has it, ``version`` HTTP's."""
 
     method: str
@@ -113,8 +111,7 @@ class Request:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The head of an HTTP answer; the keys are in lower case, repeated fields are joined by ``, ``."""
 
     status: int

@@ -299,7 +299,8 @@ def _describe(origin: Origin) -> dict[str, str]:
     return {"peer": origin.peer, "via": origin.via} if origin.via else {"peer": origin.peer}
 
 
-def _proof(identity: Identity) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _proof(identity: Identity) -> Mapping[str, str]:
     """What the log says of a verified identity; what the client claims of itself stands apart."""
     proof = {"identity": identity.name, "identity_method": identity.method, "identity_detail": identity.detail}
     return {name: value for name, value in proof.items() if value}

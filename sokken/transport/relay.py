@@ -312,25 +312,28 @@ class Relay:
 
     def _obey(self, event: Event) -> None:
         match event:
-            case Ping(payload):
-                self._answer_ping(payload)
             case Notice(text):
-                was_draining = self.session.peer_draining
-                if text == EOF and self.session.accepts_bytes:
-                    self._tell_end(by_peer=True)
-                self._perform(self.session.notice(text))
-                if text == EOF:
-                    self._direction_ended()
-                if self.session.peer_draining and not was_draining and self._owner is not None:
-                    self._owner.peer_drains()
+                self._obey_notice(text)
             case Close():
                 self._perform(self.session.close_received(event))
-            case Violation(code, detail):
-                self._perform(self.session.violation(code, detail))
+            case Ping(payload):
+                self._answer_ping(payload)
             case Pong():
                 self._note_pong()
+            case Violation(code, detail):
+                self._perform(self.session.violation(code, detail))
             case Span():
                 pass
+
+    def _obey_notice(self, text: str) -> None:
+        was_draining = self.session.peer_draining
+        if text == EOF and self.session.accepts_bytes:
+            self._tell_end(by_peer=True)
+        self._perform(self.session.notice(text))
+        if text == EOF:
+            self._direction_ended()
+        if self.session.peer_draining and not was_draining and self._owner is not None:
+            self._owner.peer_drains()
 
     def _deliver(self, pieces: list[memoryview]) -> None:
         if not self._local.is_open:

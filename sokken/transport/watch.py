@@ -145,15 +145,18 @@ class Watch:
         sockets = self._sockets
         # Looked up before the first callback: one may close a socket, and another one get its number.
         for watched, events in [(sockets.get(fileno), events) for fileno, events in self._epoll.poll(0, _BATCH)]:
+            if watched is None or watched.is_forgotten:
+                continue
             try:
-                self._tell(watched, events)
+                if events == _IN and watched.on_readable is not None:
+                    watched.on_readable()  # as nearly always
+                else:
+                    self._tell(watched, events)
             except Exception as error:  # noqa: BLE001 -- what the others have to hear is told only once
                 context = {"message": "a socket's callback failed", "exception": error}
                 self._loop.call_exception_handler(context)
 
-    def _tell(self, watched: _Watched | None, events: int) -> None:
-        if watched is None or watched.is_forgotten:
-            return
+    def _tell(self, watched: _Watched, events: int) -> None:
         if events & select.EPOLLERR and watched.on_error is not None:
             on_error, watched.on_error = watched.on_error, None
             on_error()
