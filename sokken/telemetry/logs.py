@@ -184,19 +184,19 @@ def _occupy_standard_streams() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the chain
-# Processors of structlog: each takes the logger's output, the level, and the line so far.
+# structlog's processors are one, which takes the logger's output, the level, and the fields: a line's most frequent
+# use is to tell of a connection, and that should cost one call. What makes a line of them runs when the queue does.
 
 Line = dict[str, Any]
 
 
-def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
-    exc_info = line.pop("exc_info", None)
+def _describe_exc_info(line: Line) -> None:
+    exc_info = line.pop("exc_info")
     if exc_info is True:
         exc_info = sys.exc_info()
     error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
     if isinstance(error, BaseException):
         line["exception"] = describe_exception(error)
-    return line
 
 
 def _mask_peers(line: Line) -> None:
@@ -234,13 +234,15 @@ def _finish(lines: Sequence[Told]) -> None:
 
 
 def _queue(output: Output, level: str, line: Line) -> str:
-    """The last processor: what it returns goes to the output's method of that level, which has nothing left to do."""
+    """The only processor: what it returns goes to the output's method of that level, which has nothing left to do."""
+    if "exc_info" in line:
+        _describe_exc_info(line)
     _process.queue.put(output, level, line)
     return ""
 
 
 # The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.
-_CHAIN: list[Any] = [_describe_exc_info, _queue]
+_CHAIN: list[Any] = [_queue]
 
 
 def _format_line(level: str, event: str, **fields: object) -> bytes:
