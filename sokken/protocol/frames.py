@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
 
-from sokken.protocol.masking import Mask, mask, rotate
+from sokken.protocol.masking import Unmask, mask, rotate, unmask
 
 MAX_CONTROL_BYTES: Final = 125
 """Payload of a control frame (RFC 6455 section 5.5), and of a notice (docs/protocol.md)."""
@@ -50,10 +50,9 @@ class Code(IntEnum):
 
 
 class Span(NamedTuple):
-    """Payload of the byte stream, at ``buffer[start:stop]``, unmasked."""
+    """Payload of the byte stream, unmasked: a part of the caller's buffer, or a copy (masking.py)."""
 
-    start: int
-    stop: int
+    payload: memoryview
 
 
 class Notice(NamedTuple):
@@ -135,7 +134,6 @@ class Decoder:
     """
 
     __slots__ = (
-        "_apply_mask",
         "_control",
         "_dead",
         "_final",
@@ -147,11 +145,12 @@ class Decoder:
         "_notices",
         "_opcode",
         "_remaining",
+        "_unmask",
         "_whole",
     )
 
-    def __init__(self, *, masked: bool, notices: bool, apply_mask: Mask = mask) -> None:
-        self._apply_mask = apply_mask
+    def __init__(self, *, masked: bool, notices: bool, unmask: Unmask = unmask) -> None:
+        self._unmask = unmask
         self._masked = masked
         self._notices = notices
         self._whole = _WHOLE if notices else _WHOLE_WITHOUT_NOTICES
@@ -170,7 +169,7 @@ class Decoder:
         return f"<Decoder {state}>"
 
     def decode(self, buffer: bytearray, start: int, stop: int) -> list[Event]:
-        """Decode ``buffer[start:stop]``; masked payload is unmasked in place.
+        """Decode ``buffer[start:stop]``; masked payload may be unmasked in place.
 
         Returns events in the order of the wire. Spans are valid until the buffer is filled again. A Violation or
         a Close is the last event that this decoder ever gives (RFC 6455 section 5.5.1).
@@ -203,14 +202,13 @@ class Decoder:
         end = at + size
         if not 0 < size <= MAX_CONTROL_BYTES or end > stop:
             return 0
-        if self._masked:
-            self._apply_mask(buffer, at, end, bytes(buffer[at - 4 : at]))
+        payload = self._take(buffer, at, end, bytes(buffer[at - 4 : at]) if self._masked else None)
         if opcode is Opcode.BINARY:
-            events.append(Span(at, end))
+            events.append(Span(payload))
         elif opcode is Opcode.TEXT:
-            events.append(Notice(_decode_text(bytes(buffer[at:end]), "a notice")))
+            events.append(Notice(_decode_text(bytes(payload), "a notice")))
         else:
-            self._end_control(opcode, bytes(buffer[at:end]), events)
+            self._end_control(opcode, bytes(payload), events)
         return end
 
     def _decode_header(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
@@ -276,22 +274,24 @@ class Decoder:
 
     def _decode_payload(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
         end = min(stop, start + self._remaining)
-        if self._key is not None:
-            self._apply_mask(buffer, start, end, self._key)
+        payload = self._take(buffer, start, end, self._key)
         size = end - start
         self._remaining -= size
         if self._opcode is Opcode.BINARY:
-            events.append(Span(start, end))
+            events.append(Span(payload))
         elif self._opcode is Opcode.TEXT:
-            self._notice += buffer[start:end]
+            self._notice += payload
         else:
-            self._control += buffer[start:end]
+            self._control += payload
         if self._remaining:
             if self._key is not None:
                 self._key = rotate(self._key, size)
         else:
             self._end_frame(events)
         return end
+
+    def _take(self, buffer: bytearray, start: int, stop: int, key: bytes | None) -> memoryview:
+        return memoryview(buffer)[start:stop] if key is None else self._unmask(buffer, start, stop, key)
 
     def _end_frame(self, events: list[Event]) -> None:
         if self._opcode is Opcode.BINARY:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from sokken.transport.masking import MaskKeys, fastest_mask
+from sokken.transport.masking import MaskKeys, fastest_mask, fastest_unmask
 from sokken.transport.timers import Wheel
 from sokken.transport.watch import Watch
 
@@ -52,6 +52,7 @@ class Plane:
         "slot_bytes",
         "slot_views",
         "slots_at",
+        "unmask",
         "watch",
         "wheel",
     )
@@ -68,6 +69,7 @@ class Plane:
         self.masks = masks
         self.message_bytes = min(message_bytes, QUANTUM)
         self.mask = fastest_mask()
+        self.unmask = fastest_unmask()
         self.keys = MaskKeys()
         self.wheel = Wheel(loop, clock)
         self.watch = Watch(loop)

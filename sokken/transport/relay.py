@@ -105,7 +105,7 @@ class Relay:
         self._open = 2  # sockets that are not closed yet
         self._owner: Owner | None = owner
         self._half_closed_seconds = half_closed_seconds
-        self._decoder = Decoder(masked=not plane.masks, notices=not original, apply_mask=plane.mask)
+        self._decoder = Decoder(masked=not plane.masks, notices=not original, unmask=plane.unmask)
         self._liveness = Liveness(original, spread)
         self._local_eof = False
         self._is_finishing = False
@@ -292,14 +292,14 @@ class Relay:
     def _take(self, start: int, stop: int) -> None:
         """Deliver and obey what lies in the inbound buffer."""
         self._has_spoken = True
-        view, pieces = self._plane.inbound_view, []
+        pieces: list[memoryview] = []
         events = self._decoder.decode(self._plane.inbound, start, stop)
         if len(events) > CROWD:  # each costs time, so that a read full of tiny frames would hold up the loop
             self._plane.interactive = INTERACTIVE_TURNS
         for event in events:
             if type(event) is Span:
                 if self.session.accepts_bytes:
-                    pieces.append(view[event.start : event.stop])
+                    pieces.append(event.payload)
                 else:
                     self._perform(self.session.unexpected_bytes())
                 continue
