@@ -33,7 +33,8 @@ def prepare(sock: socket.socket) -> None:
     TCP_USER_TIMEOUT, which would kill a closed window. Accepted sockets inherit all of it but non-blocking from
     the listening one (Linux, tcp(7) and socket(7)), which saves seven calls a connection.
     """
-    sock.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+    if sock.gettimeout() != 0:
+        sock.setblocking(False)  # noqa: FBT003 -- the standard library's signature
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
