@@ -1,6 +1,6 @@
 """The target of the stories, alone in its pod with nothing but the standard library.
 
-Port 7007 sends back what it gets. Port 7008 exchanges: it gets 8 bytes of seed and 8 of size, and then that many
+Ports 7007 and 7008 send back what they get. Port 7009 exchanges: it gets 8 bytes of seed and 8 of size, and then that many
 bytes made from the seed, while it sends as many made from the next seed; after the end of its input it sends the
 checksum of what came, and ends. So every byte of both directions is known to both ends.
 """
@@ -12,8 +12,6 @@ import random
 import signal
 from asyncio import StreamReader, StreamWriter
 
-ECHO_PORT = 7007
-EXCHANGE_PORT = 7008
 PIECE = 65536
 
 
@@ -60,7 +58,7 @@ async def serve(handle, reader: StreamReader, writer: StreamWriter) -> None:
 async def main() -> None:
     # The first process of a container is not ended by a signal that it does not handle.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
-    for port, handle in ((ECHO_PORT, echo), (EXCHANGE_PORT, exchange)):
+    for port, handle in ((7007, echo), (7008, echo), (7009, exchange)):
         await asyncio.start_server(lambda r, w, handle=handle: serve(handle, r, w), port=port, backlog=1024)
     print('{"event": "listening"}', flush=True)
     await asyncio.Event().wait()
