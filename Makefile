@@ -7,10 +7,12 @@ READY := $(VENV)/.ready
 PYTHON ?=
 # The tests measure coverage, also of the programs that they start.
 PYTEST := $(BIN)/python -m pytest
+# What the container image is called.
+IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean
+	bench-programs bench-workloads docs lock clean image test-image docker
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -72,12 +74,24 @@ docs: $(READY) ## write docs/settings.md from the settings
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
+image: docker ## build the container image, sokken:VERSION or IMAGE=NAME
+	@scripts/image $(IMAGE)
+
+test-image: docker $(READY) ## build the image and test it: what is in it, and what it does
+	@scripts/image $(IMAGE)
+	IMAGE=$(IMAGE) $(PYTEST) tests/image $(ARGS)
+
+docker:
+	@command -v docker >/dev/null || { echo "The image needs docker, which is not on PATH." >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { echo "The image needs docker's engine, which does not answer: docker version" >&2; exit 1; }
+
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command "make lock" --extra fast $(UPGRADE)
+	--custom-compile-command "make lock" $(UPGRADE)
 lock: $(READY) ## lock requirements/*.txt anew; `make lock UPGRADE=--upgrade` takes the newest
-	$(UV_LOCK) pyproject.toml --output-file requirements/runtime.txt
-	$(UV_LOCK) pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
+	$(UV_LOCK) --extra fast pyproject.toml --output-file requirements/runtime.txt
+	$(UV_LOCK) --extra fast pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
 		--output-file requirements/dev.txt
+	$(UV_LOCK) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 
 clean: ## delete everything that make made
 	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
