@@ -15,9 +15,6 @@ class Applications:
         self._namespace = namespace
         add_applications(namespace)
 
-    def wait(self) -> None:
-        self._namespace.wait_for_rollout("applications")
-
     def hold(self, name: str, to: str, count: int, every: float = 1.0) -> None:
         """Connections that stay, once they are all open; each speaks every so many seconds."""
         self._tell("/hold", name=name, to=to, count=count, every=every)

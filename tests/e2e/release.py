@@ -47,20 +47,27 @@ def values(server: Mapping[str, Any] | None = None, client: Mapping[str, Any] | 
     }
 
 
-def install(namespace: Namespace, wanted: Thing, *words: object, release: str = NAME, chart: object = CHART) -> str:
-    """Install or upgrade a release, and wait until it is there; what helm said."""
-    options = ("--install", "--values", "-", "--wait", "--timeout", "150s", *words)
+def install(
+    namespace: Namespace, wanted: Thing, release: str = NAME, chart: object = CHART, *, wait: bool = True
+) -> str:
+    """Install or upgrade a release, and wait until it is there unless told not to; what helm said."""
+    options = ["--install", "--values", "-", *(["--wait", "--timeout", "150s"] if wait else [])]
     return namespace.helm("upgrade", release, chart, *options, input=json.dumps(wanted))
 
 
-def begin(namespace: Namespace, wanted: Thing | None = None) -> Applications:
-    """A whole tunnel: target, applications, and the release; the applications, once all of it is up."""
+def start_applications(namespace: Namespace) -> Applications:
+    """The two ends of a tunnel that is still to come: applications, and their target."""
     add_programs(namespace)
     add_target(namespace)
     applications = Applications(namespace)
+    namespace.wait_for_rollout("target", "applications")
+    return applications
+
+
+def begin(namespace: Namespace, wanted: Thing | None = None) -> Applications:
+    """A whole tunnel, up and ready; the applications at its one end."""
+    applications = start_applications(namespace)
     install(namespace, wanted or values())
-    namespace.wait_for_rollout("target")
-    applications.wait()
     return applications
 
 

@@ -7,16 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.applications import MIB, Applications
+from tests.e2e.applications import MIB
 from tests.e2e.namespace import eventually
-from tests.e2e.release import WITH_IMAGE, client_values, install, pod_names, server_values
+from tests.e2e.release import WITH_IMAGE, client_values, install, pod_names, server_values, start_applications
 from tests.e2e.workloads import (
     ECHO_PORT,
     EXCHANGE_PORT,
     INGRESS_PORT,
     add_ingress,
-    add_programs,
-    add_target,
     config_map,
     tls_secret,
 )
@@ -30,9 +28,7 @@ IDLE_SECONDS = 180
 def test_an_idle_connection_of_three_minutes_and_a_busy_one(namespace, tmp_path):
     authority = Authority(tmp_path)
     certificate = authority.issue(*(f"DNS:{proxy}" for proxy in PROXIES))
-    add_programs(namespace)
-    add_target(namespace)
-    applications = Applications(namespace)
+    applications = start_applications(namespace)
     namespace.apply(
         config_map("authority", {"ca.crt": authority.file.read_text()}),
         tls_secret("ingress", certificate),
@@ -40,7 +36,7 @@ def test_an_idle_connection_of_three_minutes_and_a_busy_one(namespace, tmp_path)
     install(namespace, {**WITH_IMAGE, "server": server_values()})
     for proxy in PROXIES:
         add_ingress(namespace, proxy)
-    namespace.wait_for_rollout(*PROXIES, "target", "applications")
+    namespace.wait_for_rollout(*PROXIES)
     for proxy in PROXIES:
         near = client_values(f"wss://{proxy}:{INGRESS_PORT}", ca={"existingConfigMap": "authority"})
         off = {"server": {"enabled": False}}

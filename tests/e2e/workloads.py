@@ -37,7 +37,7 @@ def add_applications(namespace: Namespace) -> None:
 
 
 def add_ingress(namespace: Namespace, name: str) -> None:
-    """``haproxy`` or ``nginx`` on port 8443, with the certificate of the Secret ``ingress``, before ``sokken-server``."""
+    """``haproxy`` or ``nginx``, before ``sokken-server``; its certificate is in the Secret ``ingress``."""
     command = {
         "haproxy": ["haproxy", "-db", "-f", "/etc/proxy/haproxy.cfg"],
         "nginx": ["nginx", "-c", "/etc/proxy/nginx.conf", "-e", "/dev/stderr", "-g", "daemon off;"],

@@ -103,14 +103,15 @@ class Hold:
                     self.opened += 1
                     await self._stay(asked, reader, writer)
                     await end(reader, writer)
-                self.finished += 1
-                return
             except Lost as error:
                 seen = {"at": time.time(), "after": time.time() - began, "how": str(error)}
                 (self.lost if is_open else self.failed).append(seen)
-                await asyncio.sleep(AGAIN)
-            finally:
                 self.open -= is_open
+                await asyncio.sleep(AGAIN)
+            else:
+                self.open -= 1
+                self.finished += 1
+                return
 
     async def _stay(self, asked: asyncio.Event, reader: StreamReader, writer: StreamWriter) -> None:
         """Speak from time to time until asked to finish; nothing else may come, and no end."""
@@ -239,7 +240,7 @@ async def answer(reader: StreamReader, writer: StreamWriter) -> None:
     except (OSError, asyncio.IncompleteReadError):
         writer.close()
         return
-    except Exception as error:  # the story is told what was wrong with its request
+    except (KeyError, ValueError) as error:  # the story is told what was wrong with its request
         status, document = "400 Bad Request", {"error": repr(error)}
     body = json.dumps(document).encode()
     writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)

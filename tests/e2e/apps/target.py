@@ -1,8 +1,8 @@
 """The target of the stories, alone in its pod with nothing but the standard library.
 
-Ports 7007 and 7008 send back what they get. Port 7009 exchanges: it gets 8 bytes of seed and 8 of size, and then that many
-bytes made from the seed, while it sends as many made from the next seed; after the end of its input it sends the
-checksum of what came, and ends. So every byte of both directions is known to both ends.
+Ports 7007 and 7008 send back what they get. Port 7009 exchanges: it gets 8 bytes of seed and 8 of size, and then that
+many bytes made from the seed, while it sends as many made from the next seed; after the end of its input it sends
+the checksum of what came, and ends. So every byte of both directions is known to both ends.
 """
 
 import asyncio
