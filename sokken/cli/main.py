@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from sokken.cli.probe import probe
 
             return probe(words[1:])
+        if argv is None and words[:1] in (["server"], ["client"]):
+            _end_by_sigterm()
         from sokken.cli.dispatch import dispatch
 
         return dispatch(words)
@@ -38,6 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read the output has gone, and what is left of it goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
+
+
+def _end_by_sigterm() -> None:
+    """End by SIGTERM until there is something to drain (lifecycle.py).
+
+    The first process of a container has no default for it: it would go on, and be killed at the end of its patience.
+    """
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _complain(error: SokkenError, code: int) -> int:
