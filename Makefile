@@ -74,11 +74,10 @@ docs: $(READY) ## write docs/settings.md from the settings
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 
-image: docker ## build the container image, sokken:VERSION or IMAGE=NAME
+image: docker ## build the container image sokken:VERSION, or IMAGE=NAME
 	@scripts/image $(IMAGE)
 
-test-image: docker $(READY) ## build the image and test it: what is in it, and what it does
-	@scripts/image $(IMAGE)
+test-image: docker $(READY) image ## build it, and test what is in it and what it does
 	IMAGE=$(IMAGE) $(PYTEST) tests/image $(ARGS)
 
 # How many stories go on side by side; they mostly wait.
@@ -88,7 +87,8 @@ e2e: $(READY) ## the stories on a Kubernetes cluster: builds the image, and make
 
 docker:
 	@command -v docker >/dev/null || { echo "The image needs docker, which is not on PATH." >&2; exit 1; }
-	@docker version >/dev/null 2>&1 || { echo "The image needs docker's engine, which does not answer: docker version" >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { \
+		echo "The image needs docker's engine, which does not answer: see \`docker version\`." >&2; exit 1; }
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(UPGRADE)

@@ -19,13 +19,12 @@ CONFIGURATION: Final = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without one: this process's) and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    _heed_sigterm()
     try:
         if words[:1] == ["probe"]:  # before what the others import: it runs every few seconds, everywhere
             from sokken.cli.probe import probe
 
             return probe(words[1:])
-        if argv is None and words[:1] in (["server"], ["client"]):
-            _end_by_sigterm()
         from sokken.cli.dispatch import dispatch
 
         return dispatch(words)
@@ -42,14 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED
 
 
-def _end_by_sigterm() -> None:
-    """End by SIGTERM until there is something to drain (lifecycle.py).
+def _heed_sigterm() -> None:
+    """End at SIGTERM also while nothing handles it, as all processes do but the first one of a container.
 
-    The first process of a container has no default for it: it would go on, and be killed at the end of its patience.
+    From that one the kernel keeps what it does not handle (pid_namespaces(7)): who stops the container while the
+    program starts would wait until it is killed.
     """
-    import signal
+    if os.getpid() == 1:
+        from signal import SIGTERM, signal
 
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        signal(SIGTERM, lambda number, _frame: os._exit(128 + number))
 
 
 def _complain(error: SokkenError, code: int) -> int:

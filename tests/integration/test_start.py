@@ -1,6 +1,5 @@
 """How the programs start, or say in one line why they cannot."""
 
-import signal
 import socket
 
 import pytest
@@ -109,14 +108,3 @@ def test_everything_by_environment():
                     app.sendall(b"hello")
                     assert receive_exactly(app, 5) == b"hello"
                 assert near.wait_for("connection_opened")["forward"] == "echo"
-
-
-def test_asked_to_end_before_it_serves_it_has_nothing_to_drain_and_ends():
-    for _ in range(5):
-        program = Program("client", "127.0.0.1:0", "127.0.0.1:0", URL)
-        try:
-            program.wait_for("forward_listening")  # the event loop and what it serves are not even imported
-            program.signal(signal.SIGTERM)
-            assert program.wait() == 0
-        finally:
-            program.kill()

@@ -1,0 +1,128 @@
+"""What is in the image: all of sokken, ready to run, and nothing that helps an intruder."""
+
+import ast
+import hashlib
+import json
+import re
+import stat
+import subprocess
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Whoever has an image has what it is built on, too; what else a program may not bring.
+TOOLS = set(["pip", "uv", "cc", "c++", "gcc", "g++", "clang", "tcc", "as", "ld", "strip", "make", "cargo", "rustc", "go"])
+HOME = "/opt/sokken"
+UNCHECKED_HASH = 0b01  # in the flags of a .pyc (PEP 552)
+
+
+def committed(folder):
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return {name for name in names.split("\0") if name and (ROOT / name).is_file()}
+
+
+@pytest.fixture(scope="session")
+def site(files):
+    """The folder of packages."""
+    (init,) = [path for path in files if path.endswith("/site-packages/sokken/__init__.py")]
+    return PurePosixPath(init).parents[1]
+
+
+def test_every_file_of_sokken_is_in_it_and_no_other(files, site):
+    ours = {path.removeprefix(f"{site}/"): file for path, file in files.items() if path.startswith(f"{site}/sokken/")}
+    found = {name: file.digest for name, file in ours.items() if file.is_regular and "__pycache__" not in name}
+    assert found == {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in committed("sokken")}
+
+
+def test_every_module_of_sokken_has_bytecode_of_its_source_that_needs_no_look_at_it(docker, site):
+    found = docker.python(
+        "import importlib.util, json, pathlib\n"
+        f"for path in pathlib.Path('{site}/sokken').rglob('*.py'):\n"
+        "    bytecode = pathlib.Path(importlib.util.cache_from_source(path)).read_bytes()\n"
+        "    source = importlib.util.source_hash(path.read_bytes())\n"
+        "    print(path, int.from_bytes(bytecode[4:8], 'little'), bytecode[8:16] == source)"
+    )
+    modules = {name for name in committed("sokken") if name.endswith(".py")}
+    assert set(found.splitlines()) == {f"{site / name} {UNCHECKED_HASH} True" for name in modules}
+
+
+def test_whatever_is_imported_has_bytecode(docker):
+    """Python's own library and all that sokken imports at any time: nobody can write it later."""
+    wanted = set()
+    for name in committed("sokken"):
+        if name.endswith(".py"):
+            wanted.add(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+            for node in ast.walk(ast.parse((ROOT / name).read_text())):
+                match node:
+                    case ast.Import(names=names):
+                        wanted |= {alias.name for alias in names}
+                    case ast.ImportFrom(module=module):
+                        wanted.add(module)
+    script = (
+        "import importlib, os, sys\n"
+        f"for name in {sorted(wanted - {'sokken.__main__'})}: importlib.import_module(name)\n"
+        "specs = [module.__spec__ for module in list(sys.modules.values()) if getattr(module, '__spec__', None)]\n"
+        "print(*[spec.name for spec in specs if spec.cached and not os.path.exists(spec.cached)])"
+    )
+    assert docker.python(script, "--network", "none").split() == []
+
+
+@pytest.mark.parametrize("python", ["python", "/usr/local/bin/python3"])
+@pytest.mark.parametrize("module", ["pip", "ensurepip"])
+def test_nothing_can_be_installed(docker, python, module):
+    done = docker.finish("-m", module, "--version", options=["--entrypoint", python])
+    assert done.returncode == 1
+    assert f"No module named {module}" in done.stderr
+
+
+def test_there_is_no_compiler_and_no_installer(files):
+    programs = {path for path in files if PurePosixPath(path).parent.name in {"bin", "sbin"}}
+    assert {path for path in programs if re.sub(r"-?[\d.]*$", "", PurePosixPath(path).name) in TOOLS} == set()
+    assert {path for path in files if re.search(r"/(pip|setuptools|wheel|uv)-[^/]*(\.whl|-info)$", path)} == set()
+
+
+def test_what_it_adds_to_its_base_runs_without_a_shell(docker, files):
+    programs = {path for path, file in files.items() if path.startswith(f"{HOME}/bin/") and file.is_regular}
+    assert programs == {f"{HOME}/bin/sokken"}
+    first = docker.python(f"print(open('{HOME}/bin/sokken').readline())")
+    assert first.strip() == f"#!{HOME}/bin/python"
+
+
+def test_nobody_can_become_somebody_else(files):
+    special = stat.S_ISUID | stat.S_ISGID
+    assert {path for path, file in files.items() if file.is_regular and file.mode & special} == set()
+
+
+def test_no_file_belongs_to_the_user_or_is_writable_by_everybody(files):
+    assert {path for path, file in files.items() if 65532 in file.owner} == set()
+    # Of a link the mode means nothing, and to a device it gives no more than the engine lets it.
+    content = {path: file for path, file in files.items() if file.is_regular or file.is_folder}
+    writable = {path for path, file in content.items() if file.mode & stat.S_IWOTH}
+    assert writable <= {"/tmp", "/var/tmp", "/run/lock"}
+    assert all(files[path].mode & stat.S_ISVTX for path in writable)
+
+
+def test_the_user_can_write_nowhere(docker):
+    script = (
+        "import os\n"
+        "for folder, folders, names in os.walk('/'):\n"
+        "    if folder == '/': folders[:] = set(folders) - {'proc', 'sys', 'dev'}\n"
+        "    paths = [os.path.join(folder, name) for name in ['', *names]]\n"
+        "    print(*[path for path in paths if os.access(path, os.W_OK)], end='')"
+    )
+    assert docker.python(script) == ""
+
+
+def test_every_package_brings_its_licence(docker, files, site):
+    packages = {path for path in files if re.fullmatch(rf"{site}/[^/]+\.dist-info/METADATA", path)}
+    assert len(packages) > 20
+    texts = docker.python(f"import json; print(json.dumps([open(path).read() for path in {sorted(packages)}]))")
+    for path, text in zip(sorted(packages), json.loads(texts), strict=True):
+        folder = PurePosixPath(path).parent
+        for name in HeaderParser().parsestr(text).get_all("License-File", []):
+            assert {f"{folder}/licenses/{name}", f"{folder}/{name}"} & files.keys(), f"{folder}: {name}"
