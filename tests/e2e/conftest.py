@@ -4,7 +4,6 @@ Stories run side by side (pytest-xdist). The process that started the others mak
 find it by KUBECONFIG.
 """
 
-import re
 import secrets
 import shutil
 
@@ -60,16 +59,17 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed and call.when in {"setup", "call"}:
         for namespace in item.stash.get(SCENE, []):
-            artifacts.save(namespace.name, tools.ARTIFACTS / namespace.name)
-        report.sections.append(("artifacts", str(tools.ARTIFACTS)))
+            folder = tools.ARTIFACTS / namespace.name
+            artifacts.save(namespace.name, folder)
+            report.sections.append(("what is left of it", str(folder)))
     return report
 
 
 @pytest.fixture
 def namespace(request):
-    """One of its own for a story, named after it."""
-    story = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).removeprefix("test-").strip("-")
-    made = Namespace(f"{story[:40].strip('-')}-{secrets.token_hex(3)}")
+    """One of its own for a story, named after its file."""
+    file = request.node.path.stem.removeprefix("test_").replace("_", "-")
+    made = Namespace(f"{file}-{secrets.token_hex(3)}")
     request.node.stash[SCENE] = [made]
     yield made
     made.delete()

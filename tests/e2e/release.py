@@ -20,8 +20,12 @@ SERVER_URL = f"ws://{SERVER}"
 FORWARDS = {"echo": ECHO_PORT, "other-echo": OTHER_ECHO_PORT, "exchange": EXCHANGE_PORT}
 _REPOSITORY, _, _TAG = IMAGE.rpartition(":")
 WITH_IMAGE: Thing = {"image": {"repository": _REPOSITORY, "tag": _TAG}}
-# A drain that a story can wait for.
-PATIENT: Thing = {"drainTimeoutSeconds": 20, "endpointDelaySeconds": 5}
+# A drain that a story can wait for; and many pods on one node.
+PATIENT: Thing = {
+    "drainTimeoutSeconds": 20,
+    "endpointDelaySeconds": 5,
+    "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+}
 
 
 def server_values(**more: object) -> Thing:
