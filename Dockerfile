@@ -10,7 +10,9 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutil
 
 # pip lives in an environment of its own, so that the image's gets none.
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/sokken
-ENV PIP_CACHE_DIR=/cache \
+# It writes no bytecode either: what there is has been compiled below.
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PIP_CACHE_DIR=/cache \
     PIP="/build/bin/pip --disable-pip-version-check --python /opt/sokken/bin/python"
 
 # What others require for things that sokken does not do: colour source code, render Markdown, parse C.
@@ -24,8 +26,7 @@ RUN --mount=type=cache,target=/cache \
     find /opt/sokken -name '*.so' -exec strip --strip-unneeded {} + && \
     find /opt/sokken -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' \) -delete
 
-# Bytecode that is never compared with its source, which nobody can change: that saves a stat for each import, and
-# does not depend on when it was made.
+# Bytecode that is never compared with its source, which nobody can change; so it does not matter when it was made.
 ENV COMPILE="-m compileall -q --invalidation-mode unchecked-hash"
 RUN /opt/sokken/bin/python $COMPILE /opt/sokken/lib
 
@@ -34,7 +35,7 @@ COPY . /src/
 RUN --mount=type=cache,target=/cache \
     /build/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r /src/requirements/build.txt && \
     /build/bin/pip wheel --quiet --no-deps --no-build-isolation --check-build-dependencies --wheel-dir /wheel /src && \
-    $PIP install --quiet --no-compile --no-deps --no-index --root /own /wheel/*.whl && \
+    $PIP install --quiet --no-compile --no-deps --no-index --find-links /wheel --root /own sokken && \
     /opt/sokken/bin/python $COMPILE -s /own -p / /own
 
 # One time for all files: the same content is then the same layer, wherever and whenever it was built.

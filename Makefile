@@ -12,7 +12,7 @@ IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean image test-image docker e2e
+	bench-programs bench-workloads docs lock clean image test-image docker manifests test-deploy helm e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -70,9 +70,20 @@ bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through th
 	@scripts/bench-programs || echo "The workloads go on without them." >&2
 	$(BIN)/python -m bench.workloads.run $(ARGS)
 
-docs: $(READY) ## write docs/settings.md from the settings
+docs: $(READY) ## write docs/settings.md from the settings, and the chart's schema and README from its values
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m charts.generate
+
+manifests: $(READY) helm ## write k8s/ from the chart
+	$(BIN)/python -m charts.generate manifests
+
+test-deploy: $(READY) helm ## the chart rendered with many values, by the real helm; no cluster
+	@command -v kubectl >/dev/null || { echo "The tests of the chart need kubectl, which is not on PATH." >&2; exit 1; }
+	$(PYTEST) tests/deploy $(ARGS)
+
+helm:
+	@command -v helm >/dev/null || { echo "The chart needs helm 3.14 or newer, which is not on PATH: https://helm.sh/docs/intro/install" >&2; exit 1; }
 
 image: docker ## build the container image sokken:VERSION, or IMAGE=NAME
 	@scripts/image $(IMAGE)

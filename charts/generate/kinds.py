@@ -6,10 +6,10 @@ rules: neither is written down a second time.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final
 
 import yaml
-from annotated_types import Ge, Le
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from charts.generate.values import CHART
@@ -24,7 +24,7 @@ PLACED: Final[dict[str, dict[str, str]]] = yaml.safe_load((CHART / "files" / "pl
 _PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
 _TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 _TEXTS: Final[Schema] = {"type": "array", "items": _TEXT}
-_WITHOUT_PASSWORD: Final = r"^https?://[^@\s]*$"
+_PLAIN_URL: Final = r"^https?://[^@\s]*$"
 
 
 def schema_of_kind(kind: str) -> Schema:
@@ -71,25 +71,16 @@ def _describe(setting: Setting) -> str:
 def _setting(setting: Setting, described: FieldInfo) -> Schema:
     """What a setting may be. None is as if it were not there, for values that override others."""
     if setting.is_secret:
-        return {"type": ["string", "null"], "pattern": _WITHOUT_PASSWORD}
+        return {"type": ["string", "null"], "pattern": _PLAIN_URL}
     if setting.unit == "list":
         return {"type": ["array", "string", "null"], "items": _TEXT}
-    if get_origin(described.annotation) is Literal:
-        return {"enum": [*get_args(described.annotation), None]}
-    for python, name in ((bool, "boolean"), (int, "integer"), (float, "number")):
-        if described.annotation in {python, python | None}:
-            return {"type": [name, "null"], **_bounds(described)}
-    return {"type": ["string", "null"]}
-
-
-def _bounds(described: FieldInfo) -> Schema:
-    bounds: Schema = {}
-    for limit in described.metadata:
-        if isinstance(limit, Ge):
-            bounds["minimum"] = limit.ge
-        elif isinstance(limit, Le):
-            bounds["maximum"] = limit.le
-    return bounds
+    annotation: Any = Annotated[(described.annotation, *described.metadata)]
+    found = TypeAdapter(annotation).json_schema()
+    found = found.get("anyOf", [found])[0]
+    bounds = {key: found[key] for key in ("minimum", "maximum") if key in found}
+    if "enum" in found:
+        return {"enum": [*found["enum"], None]}
+    return {"type": [found.get("type", "string"), "null"], **bounds}
 
 
 def _policy() -> Schema:

@@ -11,15 +11,18 @@ from charts.generate.values import Value, read_values
 _HEAD: Final = """\
 # The chart sokken
 
-Made from values.yaml by `make docs`. How to run sokken in a cluster, and why it is done so: [docs/kubernetes.md](../../docs/kubernetes.md).
+Made from values.yaml by `make docs`. How to run sokken in a cluster: [docs/kubernetes.md](../../docs/kubernetes.md).
 
     helm install sokken charts/sokken --set 'server.targets={db.internal:5432}'
     helm test sokken
 
-- `server` takes WebSockets and connects to targets; `client` takes TCP connections inside the cluster and carries them to a server elsewhere. Either can be left out.
-- A value that is unknown or of the wrong type, and values that exclude each other, are refused with a sentence that names them.
+- `server` takes WebSockets and connects to targets; `client` takes TCP connections inside the cluster and carries
+  them to a server elsewhere. Either can be left out.
+- A value that is unknown or of the wrong type, and values that exclude each other, are refused with a sentence that
+  names them.
 - No value holds a secret: `existingSecret` and `secretSettings` name Secrets of yours.
-- What the chart does not decide, the programs can be told by `server.settings` and `client.settings`: every [setting](../../docs/settings.md) by its own name.
+- What the chart does not decide, the programs can be told by `server.settings` and `client.settings`: every
+  [setting](../../docs/settings.md) by its own name.
 - Values of a pod or of another Kubernetes object that have no meaning here are passed on as they are.
 
 """

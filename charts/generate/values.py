@@ -64,9 +64,8 @@ def _read_value(node: yaml.Node, path: tuple[str, ...], comment: list[str], line
             description.append(line)
     loader = yaml.SafeLoader("")
     default = loader.construct_document(node)
-    is_branch = isinstance(node, yaml.MappingNode) and not kind
-    children = _read_mapping(node, path, lines) if is_branch else ()
-    if is_branch and not children:
+    children = _read_mapping(node, path, lines) if isinstance(node, yaml.MappingNode) and not kind else ()
+    if default == {} and not kind:
         raise ValueError(f"{'.'.join(path)}: an empty mapping needs a comment with @type")
     return Value(path, default, " ".join(description), kind, schema, children)
 

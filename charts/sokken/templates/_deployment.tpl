@@ -12,6 +12,10 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   {{- include "sokken.metadata" . | nindent 2 }}
+  {{- with $values.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   {{- if not $values.autoscaling.enabled }}
   replicas: {{ $values.replicas }}

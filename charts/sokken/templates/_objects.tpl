@@ -109,6 +109,12 @@ spec:
     - ports:
         - {port: 53, protocol: UDP}
         - {port: 53, protocol: TCP}
+    {{- if and $root.Values.helmTest.echo.enabled (eq (index $ 1) "server") }}
+    - to:
+        - podSelector:
+            matchLabels:
+              {{- include "sokken.selectorLabels" (list $root "echo") | nindent 14 }}
+    {{- end }}
     {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}

@@ -12,6 +12,14 @@ securityContext:
   runAsUser: 65532
   runAsGroup: 65532
   seccompProfile: {type: RuntimeDefault}
+{{- with .Values.helmTest.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.helmTest.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 volumes:
   - name: scripts
     configMap:
