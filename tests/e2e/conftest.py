@@ -66,13 +66,24 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture
-def namespace(request):
+def add_namespace(request):
+    """Makes a namespace that ends with the story."""
+    scene = request.node.stash.setdefault(SCENE, [])
+
+    def add(name):
+        scene.append(Namespace(name))
+        return scene[-1]
+
+    yield add
+    for made in scene:
+        made.delete()
+
+
+@pytest.fixture
+def namespace(request, add_namespace):
     """One of its own for a story, named after its file."""
     file = request.node.path.stem.removeprefix("test_").replace("_", "-")
-    made = Namespace(f"{file}-{secrets.token_hex(3)}")
-    request.node.stash[SCENE] = [made]
-    yield made
-    made.delete()
+    return add_namespace(f"{file}-{secrets.token_hex(3)}")
 
 
 @pytest.fixture

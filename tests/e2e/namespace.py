@@ -61,6 +61,11 @@ class Namespace:
         for deployment in deployments:
             self.kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={PATIENCE:.0f}s")
 
+    def wait_for_start(self, pod: str) -> None:
+        """Until its container has passed its startup probe, ready or not."""
+        started = "jsonpath={.status.containerStatuses[0].started}=true"
+        self.kubectl("wait", f"--for={started}", f"pod/{pod}", f"--timeout={PATIENCE:.0f}s")
+
     def ask(self, what: str, port: int, path: str, **query: object) -> Thing:
         """The JSON document of a pod (``pods/NAME``) or Service (``services/NAME``), through the API server."""
         url = f"/api/v1/namespaces/{self.name}/{what}:{port}/proxy{path}"

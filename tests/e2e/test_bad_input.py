@@ -28,7 +28,7 @@ def complaint(namespace, outcome):
     """The client's pod, once /statusz and its log say of every server what is wrong; and how they say it."""
     (pod,) = eventually(lambda: pods_of(namespace, "client"))
     name = pod["metadata"]["name"]
-    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Running", f"pod/{name}", "--timeout=90s")
+    namespace.wait_for_start(name)
 
     def says_so():
         servers = namespace.status(name)["servers"]

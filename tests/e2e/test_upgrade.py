@@ -48,7 +48,7 @@ def test_an_upgrade_that_cannot_work_replaces_nothing(namespace):
 
     install(namespace, values(client={"url": "ws://nowhere"}), wait=False)
     (mistaken,) = eventually(lambda: [pod for pod in pod_names(namespace, "client") if pod != works])
-    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Running", f"pod/{mistaken}", "--timeout=90s")
+    namespace.wait_for_start(mistaken)
     eventually(lambda: any(line["event"] == "server_check_failed" for line in namespace.lines(mistaken)))
     applications.wait_for_more("new", 50)
     assert {pod["metadata"]["name"]: is_ready(pod) for pod in pods_of(namespace, "client")} == {
