@@ -87,7 +87,7 @@ def policy(*ports):
 
 
 def test_a_policy_is_in_force_for_those_that_it_forbids_and_unnoticed_by_the_others(namespace):
-    namespace.apply(policy(ECHO_PORT, OTHER_ECHO_PORT))
+    namespace.apply(policy(ECHO_PORT, OTHER_ECHO_PORT, EXCHANGE_PORT))
     rules = {
         "targets": [],
         "existingPolicyConfigMap": {"name": "policy"},
@@ -109,7 +109,7 @@ def test_a_policy_is_in_force_for_those_that_it_forbids_and_unnoticed_by_the_oth
     applications.wait_for_more("new")
     assert applications.report("forbidden")["open"] == 0
 
-    apply_and_wait(namespace, policy(ECHO_PORT, OTHER_ECHO_PORT), "server", "SOKKEN_POLICY_FILE")
+    apply_and_wait(namespace, policy(ECHO_PORT, OTHER_ECHO_PORT, EXCHANGE_PORT), "server", "SOKKEN_POLICY_FILE")
     eventually(lambda: applications.report("forbidden")["open"] == LIVE)
     applications.wait_for_more("new")
     assert_nobody_noticed(namespace, applications, before)
