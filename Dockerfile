@@ -30,16 +30,13 @@ RUN --mount=type=cache,target=/cache \
 ENV COMPILE="-m compileall -q --invalidation-mode unchecked-hash"
 RUN /opt/sokken/bin/python $COMPILE /opt/sokken/lib
 
-# sokken itself goes beside its dependencies, so that it is a small layer of its own.
+# sokken itself goes beside its dependencies, and becomes a small layer of its own.
 COPY . /src/
 RUN --mount=type=cache,target=/cache \
     /build/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r /src/requirements/build.txt && \
     /build/bin/pip wheel --quiet --no-deps --no-build-isolation --check-build-dependencies --wheel-dir /wheel /src && \
     $PIP install --quiet --no-compile --no-deps --no-index --find-links /wheel --root /own sokken && \
     /opt/sokken/bin/python $COMPILE -s /own -p / /own
-
-# One time for all files: the same content is then the same layer, wherever and whenever it was built.
-RUN find /opt/sokken /own -exec touch --no-dereference --date @0 {} +
 
 # ------------------------------------------------------------------------------------------------- image
 FROM ${PYTHON_IMAGE}

@@ -11,9 +11,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from sokken import __version__
+from tests.support.docker import Docker
+
 ROOT = Path(__file__).parents[2]
 # Whoever has an image has what it is built on, too; what else a program may not bring.
-TOOLS = set("pip uv cc c++ gcc g++ clang tcc as ld strip make cargo rustc go".split())
+TOOLS = re.compile(r"(pip|uv|cc|[cg]\+\+|gcc|clang|tcc|as|ld|strip|make|cargo|rustc|go)(-?[\d.]+)?")
 HOME = "/opt/sokken"
 UNCHECKED_HASH = 0b01  # in the flags of a .pyc (PEP 552)
 
@@ -80,7 +83,7 @@ def test_nothing_can_be_installed(docker, python, module):
 
 def test_there_is_no_compiler_and_no_installer(files):
     programs = {path for path in files if PurePosixPath(path).parent.name in {"bin", "sbin"}}
-    assert {path for path in programs if re.sub(r"-?[\d.]*$", "", PurePosixPath(path).name) in TOOLS} == set()
+    assert {path for path in programs if TOOLS.fullmatch(PurePosixPath(path).name)} == set()
     assert {path for path in files if re.search(r"/(pip|setuptools|wheel|uv)-[^/]*(\.whl|-info)$", path)} == set()
 
 
@@ -116,11 +119,30 @@ def test_the_user_can_write_nowhere(docker):
     assert docker.python(script) == ""
 
 
-def test_every_package_brings_its_licence(docker, files, site):
-    packages = {path for path in files if re.fullmatch(rf"{site}/[^/]+\.dist-info/METADATA", path)}
-    assert len(packages) > 20
-    texts = docker.python(f"import json; print(json.dumps([open(path).read() for path in {sorted(packages)}]))")
-    for path, text in zip(sorted(packages), json.loads(texts), strict=True):
-        folder = PurePosixPath(path).parent
-        for name in HeaderParser().parsestr(text).get_all("License-File", []):
+@pytest.fixture(scope="module")
+def packages(files, site, image):
+    """What each package says of itself, by the folder where it stands."""
+    paths = [path for path in sorted(files) if re.fullmatch(rf"{site}/[^/]+\.dist-info/METADATA", path)]
+    engine = Docker(image)
+    texts = engine.python(f"import json; print(json.dumps([open(path).read() for path in {paths}]))")
+    heads = map(HeaderParser().parsestr, json.loads(texts))
+    return {str(PurePosixPath(path).parent): head for path, head in zip(paths, heads, strict=True)}
+
+
+def test_the_packages_are_those_that_are_locked(packages):
+    lock = (ROOT / "requirements/runtime.txt").read_text()
+    locked = {f"{name}=={version}" for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)}
+    found = {f"{canonical(head['Name'])}=={head['Version']}" for head in packages.values()}
+    assert found - {f"sokken=={__version__}"} <= locked
+    assert {"aiohttp", "sokken", "uvloop"} <= {name.partition("==")[0] for name in found}
+
+
+def canonical(name):
+    """The one spelling of a package's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_package_brings_its_licence(packages, files):
+    for folder, head in packages.items():
+        for name in head.get_all("License-File", []):
             assert {f"{folder}/licenses/{name}", f"{folder}/{name}"} & files.keys(), f"{folder}: {name}"

@@ -13,6 +13,7 @@ SIZE = 16 * 1024 * 1024 + 1
 FORWARDS = ["echo=:7000=ws://server:8000/tunnel/target:7000", "count=:9000=ws://server:8000/tunnel/target:9000"]
 # So that nobody waits for a check's turn.
 EAGER = {"SOKKEN_CHECK_INTERVAL_SECONDS": "1"}
+ADMIN = {"SOKKEN_ADMIN_ADDR": "127.0.0.1:19000"}
 OFTEN = ["--health-interval", "1s", "--health-start-period", "1s", "--health-timeout", "10s"]
 
 
@@ -25,8 +26,8 @@ def network(docker):
 def start_server(docker, network):
     """Start a server; everything is said by its environment."""
 
-    def start(**env):
-        env = {"SOKKEN_API_ADDR": ":8000", "SOKKEN_TARGETS": "target:7000 target:9000"} | env
+    def start():
+        env = {"SOKKEN_API_ADDR": ":8000", "SOKKEN_TARGETS": "target:7000 target:9000"}
         return docker.start("server", env=env, options=["--network", network, "--network-alias", "server", *OFTEN])
 
     return start
@@ -36,10 +37,10 @@ def start_server(docker, network):
 def start_client(docker, network):
     """Start a client; its forwards are published on the host."""
 
-    def start(**env):
-        env = {"SOKKEN_API_ADDR": ":1234", "SOKKEN_FORWARDS": " ".join(FORWARDS)} | EAGER | env
+    def start(*options):
+        env = {"SOKKEN_API_ADDR": ":1234", "SOKKEN_FORWARDS": " ".join(FORWARDS)} | EAGER | ADMIN
         ports = [word for port in (7000, 9000) for word in ("--publish", f"127.0.0.1::{port}")]
-        return docker.start("client", env=env, options=["--network", network, *ports, *OFTEN])
+        return docker.start("client", env=env, options=["--network", network, *ports, *OFTEN, *options])
 
     return start
 
@@ -114,10 +115,19 @@ def test_a_program_that_works_is_healthy_until_it_drains(pair):
 
 
 def test_a_client_that_no_server_has_let_in_is_unhealthy_until_one_does(start_server, start_client):
-    client = start_client()
+    client, patient = start_client(), start_client("--health-cmd", "sokken probe live")
     eventually(is_health(client, "unhealthy"), 60)
+    eventually(is_health(patient, "healthy"), 60)
     assert client.inspect(".State.Running")
-    assert client.inspect(".RestartCount") == 0
-    client.wait_for("server_check_failed")
     start_server()
     eventually(is_health(client, "healthy"), 60)
+
+
+def test_it_can_be_looked_into(pair):
+    _, client = pair
+    assert client.execute("sokken", "probe").returncode == 0
+    with connect(client.published(7000)) as application:
+        say(application, b"here I am")
+        shown = client.execute("sokken", "top", "http://127.0.0.1:19000")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "target:7000" in shown.stdout

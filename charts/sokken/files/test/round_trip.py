@@ -1,12 +1,13 @@
 """What `helm test` runs, in a pod of its own, from the image of sokken: looks at a release through its Services.
 
     round_trip.py ready URL              the server's /readyz answers 200
-    round_trip.py forward HOST:PORT      a tunnel opens, and stays open; nothing is sent to its target
+    round_trip.py forward HOST:PORT      a tunnel opens, and its target is there; nothing is sent to it
     round_trip.py echo HOST:PORT         bytes go to the echo and come back, both ways at once, up to a half-close
 
 Each may be given many times. Exit code 0, or 1 with a line for each that failed.
 """
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -46,15 +47,13 @@ def check_ready(url: str) -> str:
 
 
 def check_forward(where: str) -> str:
-    """Connect, and see whether it stays so. A target that speaks first need not be waited for."""
-    with connect(where) as connection:
+    """Connect, and see whether it is reset: so ends what got no tunnel, or no target at its end.
+
+    A target that speaks first, or one that is tired of the silence and closes, need not be waited for.
+    """
+    with connect(where) as connection, contextlib.suppress(TimeoutError):
         connection.settimeout(PATIENCE_SECONDS)
-        try:
-            spoken = connection.recv(1)
-        except TimeoutError:
-            return "leads to its target"
-    if not spoken:
-        raise RuntimeError("was closed by its target, before anything was sent")
+        connection.recv(1)
     return "leads to its target"
 
 
