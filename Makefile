@@ -12,7 +12,7 @@ IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean image test-image docker manifests test-deploy helm
+	bench-programs bench-workloads docs lock clean image test-image docker manifests test-deploy helm e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -93,6 +93,11 @@ image: docker ## build the container image sokken:VERSION, or IMAGE=NAME
 
 test-image: docker $(READY) image ## build it, and test what is in it and what it does
 	IMAGE=$(IMAGE) $(PYTEST) tests/image $(ARGS)
+
+# How many stories go on side by side; they mostly wait.
+STORIES ?= 4
+e2e: $(READY) ## the stories on a Kubernetes cluster: builds the image, and makes the cluster with kind; minutes
+	IMAGE=$(IMAGE) $(PYTEST) tests/e2e -n $(STORIES) --dist worksteal $(ARGS)
 
 docker:
 	@command -v docker >/dev/null || { echo "The image needs docker, which is not on PATH." >&2; exit 1; }

@@ -7,9 +7,8 @@ import random
 import ssl
 from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sokken import __version__
 from sokken.errors import ConfigurationError, SokkenError
@@ -30,7 +29,8 @@ from sokken.telemetry.trail import NO_TRAIL, Stage, Trail
 from sokken.transport.channel import Channel
 from sokken.transport.credentials import Credentials, CredentialSettings, RouteSettings, find_proxy
 from sokken.transport.dial import DialError, DialFailure, dial
-from sokken.transport.exchange import exchange, read_body
+from sokken.transport.eager import become_task
+from sokken.transport.exchange import exchange, read_body, send_at_once
 from sokken.transport.plane import Plane
 from sokken.transport.proxy import ProxyError, dial_through
 from sokken.transport.resolve import Resolver
@@ -93,8 +93,7 @@ class ConnectError(SokkenError):
         self.answer = answer
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A WebSocket that is up; ``tail`` is what the server has already sent behind its answer."""
 
     channel: Channel
@@ -125,7 +124,7 @@ class Connector:
         for attempt in itertools.count():
             remaining = deadline - loop.time()
             try:
-                return await self._attempt(lambda: self._upgrade(url, headers, trail), remaining)
+                return await self._attempt(lambda until: self._upgrade(url, headers, trail, until), remaining)
             except ConnectError as error:
                 if failure is not None and error.outcome == ConnectOutcome.CONNECT_TIMEOUT and remaining < full:
                     raise failure from None  # this attempt was cut short: the one before says more
@@ -142,13 +141,13 @@ class Connector:
 
     async def check(self, url: ServerUrl) -> None:
         """Ask the server once whether it would let a tunnel in; raises ConnectError if not."""
-        await self._attempt(lambda: self._check(url), self._settings.attempt_timeout_seconds)
+        await self._attempt(lambda until: self._check(url, until), self._settings.attempt_timeout_seconds)
 
-    async def _attempt(self, attempt: Callable[[], Awaitable[T]], remaining: float) -> T:
+    async def _attempt(self, attempt: Callable[[float], Awaitable[T]], remaining: float) -> T:
+        """``attempt`` is told until when (in the loop's time) it may wait."""
         seconds = min(self._settings.attempt_timeout_seconds, remaining)
         try:
-            async with asyncio.timeout(seconds):
-                return await attempt()
+            return await attempt(self._plane.loop.time() + seconds)
         except TimeoutError:
             detail = f"the server did not answer within {seconds:.3g} s"
             raise ConnectError(ConnectOutcome.CONNECT_TIMEOUT, detail, retry=True) from None
@@ -171,25 +170,30 @@ class Connector:
             detail = f"the connection to the server was lost: {(error.strerror or '').lower() or error}"
             raise ConnectError(ConnectOutcome.SERVER_UNREACHABLE, detail, retry=True) from None
 
-    async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str], trail: Trail) -> Opened:
+    async def _upgrade(self, url: ServerUrl, headers: Mapping[str, str], trail: Trail, until: float) -> Opened:
         headers = {**self.credentials.headers(), **headers}
         key = b2a_base64(os.urandom(_KEY_BYTES), newline=False).decode()
-        channel = await self._dial(url, trail)
+        channel = await self._dial(url, trail, until)
         try:
             trail.enter(Stage.UPGRADE)
-            answer, tail = await exchange(self._plane, channel, format_upgrade_request(url, key, headers))
-            if answer.status != _SWITCHING:
-                raise self._refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
+            rest = send_at_once(channel, format_upgrade_request(url, key, headers))
+            await become_task()
+            async with asyncio.timeout_at(until):
+                answer, tail = await exchange(self._plane, channel, rest)
+                if answer.status != _SWITCHING:
+                    raise self._refused(answer, await read_body(self._plane, channel, answer, tail))  # noqa: TRY301
             return Opened(channel, verify_upgrade(answer, key), tail)
         except BaseException:
+            self._plane.watch.forget(channel)
             channel.close()
             raise
 
-    async def _check(self, url: ServerUrl) -> None:
+    async def _check(self, url: ServerUrl, until: float) -> None:
         headers = {**self.credentials.headers(), **self._claims}
-        channel = await self._dial(url, NO_TRAIL)
+        channel = await self._dial(url, NO_TRAIL, until)
         try:
-            answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
+            async with asyncio.timeout_at(until):
+                answer, _ = await exchange(self._plane, channel, format_check_request(url, headers))
         finally:
             channel.close()
         # An original knows no check: it has answered, and that is all that can be learned from it.
@@ -203,24 +207,28 @@ class Connector:
         detail = self.credentials.hide(verdict.detail)
         return ConnectError(verdict.outcome, detail, retry=verdict.retry, retry_after=retry_after, answer=answer)
 
-    async def _dial(self, url: ServerUrl, trail: Trail) -> Channel:
-        context = self.credentials.context() if url.secure else None
-        channel = await self._reach(url, trail)
-        if context is None:
-            return channel
+    async def _dial(self, url: ServerUrl, trail: Trail, until: float) -> Channel:
+        if not url.secure:
+            return await self._reach(url, trail, until)
+        context = self.credentials.context()
+        await become_task()
+        channel = await self._reach(url, trail, until)
         trail.enter(Stage.TLS)
         name = self._settings.server_name or url.host.partition("%")[0]
-        return await start_tls(self._plane.loop, channel, context, name)
+        async with asyncio.timeout_at(until):
+            return await start_tls(self._plane.loop, channel, context, name)
 
-    async def _reach(self, url: ServerUrl, trail: Trail) -> Channel:
-        seconds = self._settings.attempt_timeout_seconds
+    async def _reach(self, url: ServerUrl, trail: Trail, until: float) -> Channel:
+        seconds = max(0, until - self._plane.loop.time())
         proxy = self._proxy_of(url)
         if proxy is None:
             return await dial(self._resolver, Address(url.host, url.port), seconds, trail=trail)
         trail.enter(Stage.TCP)
         authority, context_of = connect_authority(url), self.credentials.proxy_context
-        shown = self.credentials.show_to(proxy)
-        return await dial_through(self._plane, self._resolver, shown, authority, seconds, context_of)
+        await become_task()
+        async with asyncio.timeout_at(until):
+            shown = self.credentials.show_to(proxy)
+            return await dial_through(self._plane, self._resolver, shown, authority, seconds, context_of)
 
 
 _DIAL_OUTCOMES: Final = {

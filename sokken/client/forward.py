@@ -16,6 +16,7 @@ from sokken.protocol.trace_context import TRACE_RESPONSE, parse_trace_context
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.trail import NO_TRAILS, Trails
 from sokken.transport.connections import Connection, Connections, new_connection_id
+from sokken.transport.eager import start
 from sokken.transport.plane import Plane
 from sokken.transport.relay import Relay
 
@@ -76,7 +77,9 @@ class Forwarder:
             )
             return
         self._connections.admit(connection)
-        connection.give_up = self._tasks.create_task(self._tunnel(connection, local)).cancel
+        task = start(self._tasks, self._tunnel(connection, local))
+        if task is not None:
+            connection.give_up = task.cancel
 
     async def _tunnel(self, connection: Connection, local: socket.socket) -> None:
         try:
@@ -100,25 +103,24 @@ class Forwarder:
     async def _connect(self, connection: Connection, local: socket.socket) -> Opened:
         """Connect while the application waits; only its reset gives up early, its end of writing does not."""
         was_reset = False
-        task = asyncio.current_task()
 
         def on_reset() -> None:
             nonlocal was_reset
-            if task is not None:
-                was_reset = task.cancel()
+            was_reset = connection.give_up is not None and bool(connection.give_up())
 
-        self._plane.resets.add(local, on_reset)
+        self._plane.watch.errors(local, on_reset)
         try:
             return await self._connector.open(self._url, connection.id, connection.trail)
         except asyncio.CancelledError:
-            self._plane.resets.remove(local)
+            self._plane.watch.remove(local)
+            task = asyncio.current_task()
             # It could have been cancelled by somebody else, too: then that is what happens.
             if task is None or not was_reset or task.uncancel():
                 raise
             detail = "the application reset its connection while it waited"
             raise ConnectError(ConnectOutcome.LOCAL_GAVE_UP, detail, retry=False) from None
         except BaseException:
-            self._plane.resets.remove(local)
+            self._plane.watch.remove(local)
             raise  # else the relay is told from here on
 
     def _relay(self, connection: Connection, local: socket.socket, opened: Opened) -> None:

@@ -59,7 +59,7 @@ class Line:
     def __init__(self, plane: Plane, channel: Channel, subprotocol: str, tail: bytes) -> None:
         self._plane = plane
         self._channel = channel
-        self._decoder = Decoder(masked=False, notices=subprotocol == SUBPROTOCOL_V2, apply_mask=plane.mask)
+        self._decoder = Decoder(masked=False, notices=subprotocol == SUBPROTOCOL_V2, unmask=plane.unmask)
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._tail = tail
@@ -109,7 +109,7 @@ class Line:
                 while self.ending is None and not self.target_has_ended:
                     for event in await self.receive():
                         if isinstance(event, Span):
-                            received.add(self._view[event.start : event.stop])
+                            received.add(event.payload)
                 sending.cancel()
         has_ended, is_same = self.target_has_ended, sent.digest() == received.digest()
         ending = None if has_ended else self.ending

@@ -275,6 +275,7 @@ class Reach:
                 answer, tail = await exchange(self._plane, channel, format_request(headers))
                 seconds = self._since(began)
                 if answer.status == 101:
+                    self._plane.watch.remove(channel)
                     kept, channel = (channel, tail), None
                     return Exchange(seconds, answer), kept
                 body = await read_body(self._plane, channel, answer, tail)

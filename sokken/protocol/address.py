@@ -52,7 +52,7 @@ class AddressError(SokkenError):
 
 def mask_user(text: str) -> str:
     """The text as it may be shown: what stands before an "@" may be a password."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    return _CREDENTIALS.sub(r"\1***@", text) if "@" in text else text
 
 
 @dataclass(frozen=True, slots=True)

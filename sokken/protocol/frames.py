@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
 
-from sokken.protocol.masking import Mask, mask, rotate
+from sokken.protocol.masking import Unmask, mask, rotate, unmask
 
 MAX_CONTROL_BYTES: Final = 125
 """Payload of a control frame (RFC 6455 section 5.5), and of a notice (docs/protocol.md)."""
@@ -23,8 +23,6 @@ _LENGTH_64: Final = Struct("!BBQ")
 _FIN: Final = 0x80
 _RSV: Final = 0x70
 _MASKED: Final = 0x80
-_WHOLE: Final = 0x82
-"""The first byte of a final BINARY frame."""
 
 
 class Opcode(IntEnum):
@@ -52,10 +50,9 @@ class Code(IntEnum):
 
 
 class Span(NamedTuple):
-    """Payload of the byte stream, at ``buffer[start:stop]``, unmasked."""
+    """Payload of the byte stream, unmasked: a part of the caller's buffer, or a copy (masking.py)."""
 
-    start: int
-    stop: int
+    payload: memoryview
 
 
 class Notice(NamedTuple):
@@ -137,7 +134,6 @@ class Decoder:
     """
 
     __slots__ = (
-        "_apply_mask",
         "_control",
         "_dead",
         "_final",
@@ -149,12 +145,15 @@ class Decoder:
         "_notices",
         "_opcode",
         "_remaining",
+        "_unmask",
+        "_whole",
     )
 
-    def __init__(self, *, masked: bool, notices: bool, apply_mask: Mask = mask) -> None:
-        self._apply_mask = apply_mask
+    def __init__(self, *, masked: bool, notices: bool, unmask: Unmask = unmask) -> None:
+        self._unmask = unmask
         self._masked = masked
         self._notices = notices
+        self._whole = _WHOLE if notices else _WHOLE_WITHOUT_NOTICES
         self._header = b""  # the bytes of a header that was cut
         self._control = b""  # the payload so far of a control frame that was cut
         self._notice = b""  # the payload so far of a notice
@@ -170,7 +169,7 @@ class Decoder:
         return f"<Decoder {state}>"
 
     def decode(self, buffer: bytearray, start: int, stop: int) -> list[Event]:
-        """Decode ``buffer[start:stop]``; masked payload is unmasked in place.
+        """Decode ``buffer[start:stop]``; masked payload may be unmasked in place.
 
         Returns events in the order of the wire. Spans are valid until the buffer is filled again. A Violation or
         a Close is the last event that this decoder ever gives (RFC 6455 section 5.5.1).
@@ -179,7 +178,7 @@ class Decoder:
         try:
             while start < stop and not self._dead:
                 if not self._remaining:
-                    if buffer[start] == _WHOLE and (end := self._decode_small(buffer, start, stop, events)):
+                    if end := self._decode_small(buffer, start, stop, events):
                         start = end
                         continue
                     start = self._decode_header(buffer, start, stop, events)
@@ -191,20 +190,25 @@ class Decoder:
         return events
 
     def _decode_small(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
-        """A short way for what interactive traffic is made of: a whole BINARY message of up to 125 bytes.
+        """A short way for what most reads are: a whole message of up to 125 bytes, nothing open before it.
 
         The end of its frame; 0, and nothing done, if it is anything else.
         """
+        opcode = self._whole.get(buffer[start])
         at = start + (6 if self._masked else 2)
-        if at >= stop or self._header or self._message is not None:
+        if opcode is None or at >= stop or self._header or self._message is not None:
             return 0
         size = buffer[start + 1] - (_MASKED if self._masked else 0)
         end = at + size
         if not 0 < size <= MAX_CONTROL_BYTES or end > stop:
             return 0
-        if self._masked:
-            self._apply_mask(buffer, at, end, bytes(buffer[at - 4 : at]))
-        events.append(Span(at, end))
+        payload = self._take(buffer, at, end, bytes(buffer[at - 4 : at]) if self._masked else None)
+        if opcode is Opcode.BINARY:
+            events.append(Span(payload))
+        elif opcode is Opcode.TEXT:
+            events.append(Notice(_decode_text(bytes(payload), "a notice")))
+        else:
+            self._end_control(opcode, bytes(payload), events)
         return end
 
     def _decode_header(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
@@ -270,22 +274,24 @@ class Decoder:
 
     def _decode_payload(self, buffer: bytearray, start: int, stop: int, events: list[Event]) -> int:
         end = min(stop, start + self._remaining)
-        if self._key is not None:
-            self._apply_mask(buffer, start, end, self._key)
+        payload = self._take(buffer, start, end, self._key)
         size = end - start
         self._remaining -= size
         if self._opcode is Opcode.BINARY:
-            events.append(Span(start, end))
+            events.append(Span(payload))
         elif self._opcode is Opcode.TEXT:
-            self._notice += buffer[start:end]
+            self._notice += payload
         else:
-            self._control += buffer[start:end]
+            self._control += payload
         if self._remaining:
             if self._key is not None:
                 self._key = rotate(self._key, size)
         else:
             self._end_frame(events)
         return end
+
+    def _take(self, buffer: bytearray, start: int, stop: int, key: bytes | None) -> memoryview:
+        return memoryview(buffer)[start:stop] if key is None else self._unmask(buffer, start, stop, key)
 
     def _end_frame(self, events: list[Event]) -> None:
         if self._opcode is Opcode.BINARY:
@@ -296,12 +302,18 @@ class Decoder:
                 events.append(Notice(text))
             return
         payload, self._control = self._control, b""
-        event = _CONTROL[self._opcode](payload)
+        self._end_control(self._opcode, payload, events)
+
+    def _end_control(self, opcode: Opcode, payload: bytes, events: list[Event]) -> None:
+        event = _CONTROL[opcode](payload)
         self._dead = isinstance(event, Close)
         events.append(event)
 
 
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
+_WHOLE: Final = {_FIN | opcode: opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION}
+"""By the first byte of their frame: messages that are whole in one."""
+_WHOLE_WITHOUT_NOTICES: Final = {first: opcode for first, opcode in _WHOLE.items() if opcode is not Opcode.TEXT}
 
 
 def _header_size(source: bytes | bytearray, at: int, end: int) -> int:

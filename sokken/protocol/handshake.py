@@ -9,11 +9,10 @@ import json
 import re
 from binascii import b2a_base64
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
 from sokken.errors import SokkenError
@@ -103,8 +102,7 @@ class Fields(Mapping[str, str]):
         return self._values.get(name.lower(), default)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The head of an HTTP request; ``target`` is as the request line has it, ``version`` HTTP's."""
 
     method: str
@@ -113,8 +111,7 @@ class Request:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The head of an HTTP answer; the keys are in lower case, repeated fields are joined by ``, ``."""
 
     status: int
@@ -194,15 +191,14 @@ def parse_request(head: bytes) -> Request | None:
     """
     lines = head[:-4].decode("latin-1").split("\r\n")
     start = _read_request_line(lines[0])
-    if start is None or len(lines) > _MAX_FIELDS or not head.endswith(b"\r\n\r\n") or _has_control("".join(lines)):
+    if start is None or len(lines) > _MAX_FIELDS or not head.endswith(b"\r\n\r\n"):
         return None
     values: dict[str, list[str]] = {}
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        key = _field_key(name) if colon else None
-        if key is None:
+        field = _parse_field(line)
+        if field is None:
             return None
-        values.setdefault(key, []).append(value.strip(" \t"))
+        values.setdefault(field[0], []).append(field[1])
     if len(values.get("host", ())) != 1 or _announces_body(values):  # RFC 9112 section 3.2
         return None
     return Request(start[1], start[2], (1, int(start[3])), Fields(values))
@@ -215,10 +211,17 @@ def _announces_body(values: Mapping[str, Sequence[str]]) -> bool:
     )
 
 
-@lru_cache(maxsize=512)
-def _field_key(name: str) -> str | None:
-    """The name in lower case; None for what is no name. Cached: clients use the same few."""
-    return name.lower() if _is_token(name) else None
+@lru_cache(maxsize=256)
+def _parse_field(line: str) -> tuple[str, str] | None:
+    """A field's name in lower case, and its value; None for what is malformed.
+
+    A fold (RFC 9112 section 5.2) or a space before the colon (section 5.1) makes the name no token. Cached: most
+    lines of a peer's heads are the same each time.
+    """
+    name, colon, value = line.partition(":")
+    if not colon or not _is_token(name) or _has_control(value):
+        return None
+    return name.lower(), value.strip(" \t")
 
 
 def find_target(request_target: str, prefix: str) -> str | None:
@@ -254,11 +257,10 @@ def parse_answer(head: bytes | bytearray) -> Answer:
         raise HandshakeError(f"the answer has more than {_MAX_FIELDS - 1} header fields")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        # A fold (RFC 9112 section 5.2) or a space before the colon (section 5.1) makes the name no token.
-        if not colon or not _is_token(name):
+        field = _parse_field(line)
+        if field is None:
             raise HandshakeError(f"the answer has a malformed header field: {_quote(line)}")
-        name, value = name.lower(), value.strip(" \t")
+        name, value = field
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return Answer(int(status_line[1]), status_line[2] or "", headers)
 
@@ -283,6 +285,7 @@ def verify_upgrade(answer: Answer, key: str) -> str:
     return subprotocol
 
 
+@lru_cache(maxsize=64)
 def select_subprotocol(offered: str | None) -> str | None:
     """Choose from the values of Sec-WebSocket-Protocol, joined by commas; None if none is ours."""
     if offered is None:
@@ -309,12 +312,7 @@ def validate_upgrade_request(
     validate_origin(headers, allowed_origins)
     if version < (1, 1):
         raise _bad_request("a tunnel needs HTTP/1.1")
-    if not _has_token(_joined(headers, "Upgrade"), "websocket"):
-        raise _bad_request("this is the address of a tunnel: open it with a WebSocket (Upgrade: websocket)")
-    if not _has_token(_joined(headers, "Connection"), "upgrade"):
-        raise _bad_request("Connection: Upgrade is missing: perhaps a proxy in between removed it")
-    if _joined(headers, "Sec-WebSocket-Version") != "13":
-        raise _bad_request("Sec-WebSocket-Version must be 13")
+    _require_upgrade(*[_joined(headers, name) for name in ("Upgrade", "Connection", "Sec-WebSocket-Version")])
     key = _joined(headers, "Sec-WebSocket-Key")
     if not _is_key(key):
         raise _bad_request("Sec-WebSocket-Key must be 16 bytes in base64")
@@ -322,6 +320,17 @@ def validate_upgrade_request(
     if subprotocol is None:
         raise _bad_request(f"Sec-WebSocket-Protocol must offer one of {_OFFER}")
     return key, subprotocol
+
+
+@lru_cache(maxsize=64)
+def _require_upgrade(upgrade: str, connection: str, version: str) -> None:
+    """Raise Refusal unless these values ask for a WebSocket. Cached: nearly all have the same."""
+    if not _has_token(upgrade, "websocket"):
+        raise _bad_request("this is the address of a tunnel: open it with a WebSocket (Upgrade: websocket)")
+    if not _has_token(connection, "upgrade"):
+        raise _bad_request("Connection: Upgrade is missing: perhaps a proxy in between removed it")
+    if version != "13":
+        raise _bad_request("Sec-WebSocket-Version must be 13")
 
 
 def format_switching_protocols(key: str, subprotocol: str, headers: Mapping[str, str]) -> bytes:

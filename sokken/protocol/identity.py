@@ -7,7 +7,7 @@ and what their values may hold: the server logs them as claims, and they never d
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 CLIENT_ID: Final = "Sokken-Client-Id"
 TUNNEL: Final = "Sokken-Tunnel"
@@ -65,8 +65,7 @@ def format_uuid7(unix_ms: int, random: bytes) -> str:
     return f"{time[:8]}-{time[8:]}-{a:04x}-{b:04x}-{random[4:].hex()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a client says about itself; whatever is absent or malformed is None."""
 
     client_id: str | None

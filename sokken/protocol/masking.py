@@ -9,6 +9,9 @@ from collections.abc import Callable
 Mask = Callable[[bytearray, int, int, bytes], None]
 """``mask(buffer, start, stop, key)`` XORs ``buffer[start:stop]`` in place; ``key[0]`` meets ``buffer[start]``."""
 
+Unmask = Callable[[bytearray, int, int, bytes], memoryview]
+"""Gives what ``mask`` would make of ``buffer[start:stop]``, there or in a copy, whichever is cheaper."""
+
 
 def mask(buffer: bytearray, start: int, stop: int, key: bytes) -> None:
     """XOR ``buffer[start:stop]`` with the repeated four bytes of ``key``, in place."""
@@ -16,6 +19,12 @@ def mask(buffer: bytearray, start: int, stop: int, key: bytes) -> None:
     pattern = (key * (size // 4 + 1))[:size]
     masked = int.from_bytes(buffer[start:stop], "big") ^ int.from_bytes(pattern, "big")
     buffer[start:stop] = masked.to_bytes(size, "big")
+
+
+def unmask(buffer: bytearray, start: int, stop: int, key: bytes) -> memoryview:
+    """Mask in place, and give the part."""
+    mask(buffer, start, stop, key)
+    return memoryview(buffer)[start:stop]
 
 
 def rotate(key: bytes, count: int) -> bytes:

@@ -3,8 +3,7 @@
 Asked for every tunnel and check, before anything is decided by the client's address.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sokken.protocol.forwarded import Networks, find_client, is_within
 from sokken.server.request import TunnelRequest
@@ -13,8 +12,7 @@ from sokken.transport.listen import format_peer
 _SHOWN: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """``peer`` is HOST:PORT, port 0 if the proxy did not tell it; ``via`` the proxy's host, "" without one.
 
     ``connected`` is who the connection is from, before its request was read: the PROXY protocol's client, or who has

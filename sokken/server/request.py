@@ -3,14 +3,13 @@
 Made where a request comes in (tunnel.py); everything that decides about it looks at this.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sokken.protocol.handshake import Fields
 from sokken.transport.channel import Channel
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelRequest:
+class TunnelRequest(NamedTuple):
     """``asked`` is what the path names, decoded, as claimed; ``peer`` (HOST:PORT) who the connection is from."""
 
     asked: str

@@ -259,12 +259,12 @@ class _Waiting:
     def begin(self, patience: asyncio.Timeout) -> None:
         """Called by the dial if it must wait: most targets nearby are there at once, and nothing is watched."""
         self._patience = patience
-        self._plane.resets.add(self._channel, self._on_reset)
+        self._plane.watch.errors(self._channel, self._on_reset)
 
     def end(self) -> None:
         """The dial is over."""
         if self._patience is not None:
-            self._plane.resets.remove(self._channel)
+            self._plane.watch.remove(self._channel)
 
     def give_up(self) -> None:
         """The drain time is over."""
@@ -299,7 +299,8 @@ def _describe(origin: Origin) -> dict[str, str]:
     return {"peer": origin.peer, "via": origin.via} if origin.via else {"peer": origin.peer}
 
 
-def _proof(identity: Identity) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _proof(identity: Identity) -> Mapping[str, str]:
     """What the log says of a verified identity; what the client claims of itself stands apart."""
     proof = {"identity": identity.name, "identity_method": identity.method, "identity_detail": identity.detail}
     return {name: value for name, value in proof.items() if value}

@@ -31,6 +31,8 @@ class RotatingFile(Sink):
     from its last modification as found when it was opened.
     """
 
+    _most = 65536
+
     def __init__(
         self,
         path: Path,

@@ -9,14 +9,16 @@ written at once, behind all that came before. Nothing here decides what a line h
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 BATCH_SECONDS: Final = 0.05
 BATCH_LINES: Final = 256
 
-Finish = Callable[[Any, str, dict[str, Any], float], None]
-"""Makes and writes a line: whose it is, its level, its fields, and when it was told (seconds since the epoch)."""
+Told = tuple[Any, str, dict[str, Any], float]
+"""A line: whose it is, its level, its fields, and when it was told (seconds since the epoch)."""
+Finish = Callable[[Sequence[Told]], None]
+"""Makes and writes lines."""
 
 _CAN_WAIT: Final = frozenset({"debug", "info"})
 
@@ -28,7 +30,7 @@ class LineQueue:
         self._finish = finish
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._lines: list[tuple[Any, str, dict[str, Any], float]] = []
+        self._lines: list[Told] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_flushing = False
         # Reentrant: to finish a line may run a finalizer, which may log.
@@ -73,8 +75,7 @@ class LineQueue:
             try:
                 while self._lines:
                     lines, self._lines = self._lines, []
-                    for line in lines:
-                        self._finish(*line)
+                    self._finish(lines)
             finally:
                 self._is_flushing = False
 

@@ -8,7 +8,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 COMPLAINT_INTERVAL_SECONDS = 60.0
@@ -25,7 +25,10 @@ class LineFormat(Protocol):
 
 
 class Sink:
-    """Writes lines one at a time, from any thread; drops, counts and complains where that fails."""
+    """Writes lines whole, from any thread; drops, counts and complains where that fails."""
+
+    _most = 1
+    """Lines go together that have so many bytes at most."""
 
     def __init__(self, format_line: LineFormat, clock: Callable[[], float] = time.time) -> None:
         self._format_line = format_line
@@ -35,17 +38,18 @@ class Sink:
         self._dropped = 0
         self._complained_at: float | None = None
 
-    def write(self, line: bytes) -> None:
-        """Write one line, or drop it; once writing works again, say how many were dropped."""
+    def write(self, *lines: bytes) -> None:
+        """Write the lines, or drop them; once writing works again, say how many were dropped."""
         with self._lock:
-            try:
-                if self._dropped:
-                    self._put(self._format_line("warning", "log_lines_dropped", lines=self._dropped))
-                    self._dropped = 0
-                self._put(line)
-            except OSError as error:
-                self._dropped += 1
-                self._complain("log_write_failed", error)
+            for some in self._group(lines):
+                try:
+                    if self._dropped:
+                        self._put(self._format_line("warning", "log_lines_dropped", lines=self._dropped))
+                        self._dropped = 0
+                    self._put(b"".join(some))
+                except OSError as error:
+                    self._dropped += len(some)
+                    self._complain("log_write_failed", error)
 
     def reopen(self) -> None:
         """Take up the sink anew (SIGHUP): nothing to do for one without a name."""
@@ -53,8 +57,21 @@ class Sink:
     def close(self) -> None:
         """Let go of what the sink holds: nothing, where the process owns it."""
 
+    def _group(self, lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+        """Lines that can be written with one call of the system."""
+        some: list[bytes] = []
+        size = 0
+        for line in lines:
+            if some and size + len(line) > self._most:
+                yield some
+                some, size = [], 0
+            some.append(line)
+            size += len(line)
+        if some:
+            yield some
+
     def _put(self, line: bytes) -> None:
-        """Write the line whole, or raise OSError."""
+        """Write the line (or several) whole, or raise OSError."""
         raise NotImplementedError
 
     def _complain(self, event: str, error: OSError) -> None:
@@ -70,6 +87,7 @@ class Sink:
 class StandardErrorSink(Sink):
     """Standard error, which may be closed, or a pipe that nobody reads."""
 
+    _most = select.PIPE_BUF
     _is_torn = False  # a line of more than PIPE_BUF bytes may get stuck half-way: the next one begins anew
 
     def __repr__(self) -> str:

@@ -35,9 +35,8 @@ def make_plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 JS
     Values of keys that name a secret and the user information of URLs become ``***``.
     """
     if type(value) is str:
-        return _clean(value)
-    is_integer = isinstance(value, int) and -_INT64 <= value < _INT64  # so are True and False
-    if value is None or is_integer or (isinstance(value, float) and isfinite(value)):
+        return clean(value)
+    if value is None or (isinstance(value, int) and is_int64(value)) or (isinstance(value, float) and isfinite(value)):
         return value
     try:
         if isinstance(value, Mapping):
@@ -46,7 +45,7 @@ def make_plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 JS
             return [make_plain(item, depth - 1) for item in value] if depth else "…"
     except Exception:  # noqa: BLE001 a foreign container may do anything while it is walked
         return _unprintable(value)
-    return _clean(_text(value))
+    return clean(_text(value))
 
 
 def mask_address(text: str) -> str:
@@ -85,24 +84,28 @@ def _plain_mapping(mapping: Mapping[Any, object], depth: int) -> Any:  # noqa: A
         name = key if type(key) is str else _text(key)
         if value is None:
             plain[name] = None
-        elif _is_secret(name):
+        elif is_secret(name):
             plain[name] = MASK
-        elif type(value) is int and -_INT64 <= value < _INT64:
-            plain[name] = value
         elif type(value) is str:
-            # Asked here, not within: most values are short and plain, and a line has a dozen.
-            plain[name] = _clean(value) if "=" in value or "://" in value or len(value) > MAX_TEXT else value
+            plain[name] = clean(value)
         else:
             plain[name] = make_plain(value, depth - 1)
     return plain
 
 
+def is_int64(value: int) -> bool:
+    """Whether readers of JSON keep all digits of an integer; so are True and False."""
+    return -_INT64 <= value < _INT64
+
+
 @lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
+def is_secret(key: str) -> bool:
+    """Whether values under this name must not be shown."""
     return _SECRET_KEY.search(key) is not None
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Mask the secrets that show in a text itself, and bound it."""
     if "://" in text:
         text = _USERINFO.sub(f"://{MASK}@", text)
     if "=" in text:

@@ -5,15 +5,14 @@ logger with ``get_logger`` at import. Two lines are written per tunnelled connec
 """
 
 import asyncio
-import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -23,13 +22,15 @@ from structlog.typing import FilteringBoundLogger
 from sokken.telemetry.console import format_console, wants_colour
 from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, hush, install_exception_hooks
-from sokken.telemetry.log_queue import LineQueue
+from sokken.telemetry.log_json import format_json
+from sokken.telemetry.log_queue import LineQueue, Told
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
-from sokken.telemetry.log_values import describe_exception, make_plain, mask_address
+from sokken.telemetry.log_values import clean, describe_exception, make_plain, mask_address
 
 __all__ = ["batching", "configure", "exception_handler", "get_logger", "hush", "install_exception_hooks", "reopen"]
 
 HEAD = ("timestamp", "level", "event", "logger", "role", "version", "service")
+_NAMES = frozenset(HEAD)
 _PEERS = frozenset({"peer", "forwarded_for"})
 
 
@@ -65,17 +66,17 @@ class LogSettings(Protocol):
         """Rotated files to keep; 0 keeps none."""
 
 
+Format = Callable[[Mapping[str, str], Mapping[str, object]], str]
+"""Writes a line, with its line feed, of our head and of the fields as they were told."""
+
+
 class Output:
-    """What structlog hands a finished line to: it has the logger's name, and finds the sink of the moment."""
+    """What structlog has at the end of the chain: the logger's name."""
 
     __slots__ = ("name",)
 
     def __init__(self, name: str = "sokken") -> None:
         self.name = name
-
-    def write(self, line: bytes) -> None:
-        """Pass the line to the sink."""
-        _process.sink.write(line)
 
     def debug(self, nothing: str) -> None:
         """Called by structlog at the end of the chain, where the line has been queued already."""
@@ -168,10 +169,11 @@ def _open_sink(settings: LogSettings) -> Sink:
     )
 
 
-def _choose_format(settings: LogSettings) -> Callable[[Mapping[str, Any]], str]:
-    if settings.log_pretty:
-        return partial(format_console, colour=wants_colour(STANDARD_ERROR))
-    return _format_json
+def _choose_format(settings: LogSettings) -> Format:
+    if not settings.log_pretty:
+        return format_json
+    colour = wants_colour(STANDARD_ERROR)
+    return lambda head, fields: format_console({**head, **make_plain(fields)}, colour=colour)
 
 
 def _occupy_standard_streams() -> None:
@@ -182,65 +184,65 @@ def _occupy_standard_streams() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the chain
-# Processors of structlog: each takes the logger's output, the level, and the line so far.
+# structlog's processors are one, which takes the logger's output, the level, and the fields: a line's most frequent
+# use is to tell of a connection, and that should cost one call. What makes a line of them runs when the queue does.
 
 Line = dict[str, Any]
 
 
-def _describe_exc_info(_output: Output, _level: str, line: Line) -> Line:
-    exc_info = line.pop("exc_info", None)
+def _describe_exc_info(line: Line) -> None:
+    exc_info = line.pop("exc_info")
     if exc_info is True:
         exc_info = sys.exc_info()
     error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
     if isinstance(error, BaseException):
         line["exception"] = describe_exception(error)
-    return line
 
 
-def _mask_peers(line: Line) -> Line:
-    if _process.masks_peers:
-        for name in _PEERS & line.keys():
-            line[name] = ", ".join(map(mask_address, str(line[name]).split(",")))
-    return line
-
-
-def _put_head(output: Output, level: str, line: Line, told_at: float) -> Line:
-    head = {
-        "timestamp": datetime.fromtimestamp(told_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "level": level,
-        "event": line.pop("event", ""),
-        "logger": output.name,
-        **_process.identity,
-    }
-    if not line.keys().isdisjoint(HEAD):  # such as a peer's version: the head is ours, the field has its value
-        line = {f"field_{name}" if name in HEAD else name: value for name, value in line.items()}
-    return head | line
+def _mask_peers(line: Line) -> None:
+    for name in _PEERS & line.keys():
+        line[name] = ", ".join(map(mask_address, str(line[name]).split(",")))
 
 
 def _make_line(output: Output, level: str, line: Line, told_at: float) -> bytes:
-    whole = _put_head(output, level, _mask_peers(cast(Line, make_plain(line))), told_at)
-    return _process.render(whole).encode(errors="backslashreplace")
+    if _process.masks_peers:
+        _mask_peers(line)
+    head = {
+        "timestamp": _format_time(told_at),
+        "level": level,
+        "event": clean(str(line.pop("event", ""))),
+        "logger": output.name,
+        **_process.identity,
+    }
+    if not _NAMES.isdisjoint(line):  # such as a peer's version: the head is ours, the field has its value
+        line = {f"field_{name}" if name in _NAMES else name: value for name, value in line.items()}
+    return _process.render(head, line).encode(errors="backslashreplace")
 
 
-def _finish(output: Output, level: str, line: Line, told_at: float) -> None:
-    output.write(_make_line(output, level, line, told_at))
+def _format_time(told_at: float) -> str:
+    second, microseconds = divmod(round(told_at * 1e6), 1_000_000)
+    return f"{_format_second(second)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _format_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _finish(lines: Sequence[Told]) -> None:
+    _process.sink.write(*[_make_line(*line) for line in lines])
 
 
 def _queue(output: Output, level: str, line: Line) -> str:
-    """The last processor: what it returns goes to the output's method of that level, which has nothing left to do."""
+    """The only processor: what it returns goes to the output's method of that level, which has nothing left to do."""
+    if "exc_info" in line:
+        _describe_exc_info(line)
     _process.queue.put(output, level, line)
     return ""
 
 
 # The ids of a connection's trace are among its fields: most of its lines come from callbacks, and no trace is current.
-_CHAIN: list[Any] = [_describe_exc_info, _queue]
-
-# Pure ASCII: no control character, and no broken surrogate, survives unescaped.
-_encode_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def _format_json(line: Mapping[str, Any]) -> str:
-    return _encode_json(line) + "\n"
+_CHAIN: list[Any] = [_queue]
 
 
 def _format_line(level: str, event: str, **fields: object) -> bytes:
@@ -255,7 +257,7 @@ class _Process:
         self.identity = {"role": "", "version": ""}
         self.masks_peers = False
         self.sink: Sink = StandardErrorSink(_format_line)
-        self.render: Callable[[Mapping[str, Any]], str] = _format_json
+        self.render: Format = format_json
         self.queue = LineQueue(_finish)
 
 

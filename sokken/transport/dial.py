@@ -88,7 +88,7 @@ async def _connect_to(resolver: Resolver, address: Address, check: Check | None,
 
 
 def _begin(found: Found) -> socket.socket:
-    sock = socket.socket(found[0], socket.SOCK_STREAM)
+    sock = socket.socket(found[0], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         prepare(sock)
         with contextlib.suppress(BlockingIOError):

@@ -9,16 +9,16 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-def start(tasks: asyncio.TaskGroup, coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run it up to its end, or up to ``become_task``: what is left is one of ``tasks``.
+def start(tasks: asyncio.TaskGroup, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+    """Run it up to its end, or up to ``become_task``: what is left is one of ``tasks``, and is returned.
 
     It must not wait for anything before that (asyncio then raises RuntimeError in it), and has no current task.
     """
     try:
         coroutine.send(None)
     except StopIteration:
-        return
-    tasks.create_task(coroutine)
+        return None
+    return tasks.create_task(coroutine)
 
 
 async def become_task() -> None:

@@ -10,7 +10,7 @@ import socket
 from typing import Final
 
 from sokken.protocol.handshake import MAX_HEAD_BYTES, Answer, HandshakeError, head_end, parse_answer
-from sokken.transport.channel import Channel, TlsChannel, wait_ready
+from sokken.transport.channel import Channel, TlsChannel
 from sokken.transport.nested_tls import NestedTlsChannel
 from sokken.transport.plane import Plane
 
@@ -24,14 +24,29 @@ async def exchange(plane: Plane, channel: Channel, request: bytes) -> tuple[Answ
     """Send ``request``, read the head of the answer; gives it, and what came behind it.
 
     Raises HandshakeError for what is no HTTP answer, and OSError when the connection ends before there is one.
+    After a 101 the channel stays watched, for whoever takes it over.
     """
-    await _send(plane, channel, request)
-    rest = b""
-    while True:
-        head, rest = await _receive_head(plane, channel, rest)
-        answer = parse_answer(head)
-        if answer.status >= _OK or answer.status == _SWITCHING:  # others are interim (RFC 9110 section 15.2)
-            return answer, rest
+    is_handed_over = False
+    try:
+        await _send(plane, channel, request)
+        rest = b""
+        while True:
+            head, rest = await _receive_head(plane, channel, rest)
+            answer = parse_answer(head)
+            is_handed_over = answer.status == _SWITCHING
+            if answer.status >= _OK or is_handed_over:  # others are interim (RFC 9110 section 15.2)
+                return answer, rest
+    finally:
+        if not is_handed_over:
+            plane.watch.remove(channel)
+
+
+def send_at_once(channel: Channel, request: bytes) -> bytes:
+    """Send what goes without waiting; gives the rest, which ``exchange`` sends."""
+    try:
+        return request[channel.send(request) :]
+    except BlockingIOError:
+        return request
 
 
 async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes) -> bytes:
@@ -40,10 +55,13 @@ async def read_body(plane: Plane, channel: Channel, answer: Answer, start: bytes
     is_small = length.isascii() and length.isdecimal() and len(length) <= len(str(MAX_BODY_BYTES))
     size = min(int(length), MAX_BODY_BYTES) if is_small else MAX_BODY_BYTES
     body = start
-    with contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(BODY_SECONDS):
-            while len(body) < size and (more := await _receive(plane, channel, size - len(body))):
-                body += more
+    try:
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(BODY_SECONDS):
+                while len(body) < size and (more := await _receive(plane, channel, size - len(body))):
+                    body += more
+    finally:
+        plane.watch.remove(channel)
     return body[:size]
 
 
@@ -67,16 +85,16 @@ async def _send(plane: Plane, channel: Channel, data: bytes) -> None:
         try:
             view = view[channel.send(view) :]
         except BlockingIOError:
-            await wait_ready(plane.loop, channel, to_write=True)
+            await plane.watch.writable(channel)
 
 
 async def _receive(plane: Plane, channel: Channel, size: int) -> bytes:
     if type(channel) is socket.socket:  # an answer takes time; TLS may hold bytes that raise no event
-        await wait_ready(plane.loop, channel)
+        await plane.watch.readable(channel)
     while True:
         try:
             count = channel.recv_into(plane.inbound_view[:size])
         except BlockingIOError:
-            await wait_ready(plane.loop, channel)
+            await plane.watch.readable(channel)
         else:
             return bytes(plane.inbound_view[:count])

@@ -40,7 +40,7 @@ class Leave:
         self.due = 0
         plane.wheel.wake(self, plane.wheel.refresh() + wait)
         if self._pending:
-            plane.loop.add_writer(channel.fileno(), self._flush)
+            plane.watch.write(channel, self._flush)
         else:
             self._shut_down()
 
@@ -61,7 +61,7 @@ class Leave:
             return
         self._pending = self._pending[sent:]
         if not self._pending:
-            self._plane.loop.remove_writer(self._channel.fileno())
+            self._plane.watch.write(self._channel, None)
             self._shut_down()
 
     def _shut_down(self) -> None:
@@ -70,10 +70,9 @@ class Leave:
         except OSError:
             self._close(clean=False)
             return
-        self._plane.loop.add_reader(self._channel.fileno(), self._drop)
+        self._plane.watch.read(self._channel, self._drop)
 
     def _drop(self) -> None:
-        # Up to where it would block: uvloop tells of a reset behind some bytes once, together with these.
         while self._dropped < DROP_BYTES:
             try:
                 count = self._channel.recv_into(self._plane.inbound_view[:DROP_BYTES])
@@ -92,8 +91,7 @@ class Leave:
         if channel.fileno() < 0:
             return
         self._plane.wheel.forget(self)
-        self._plane.loop.remove_reader(channel.fileno())
-        self._plane.loop.remove_writer(channel.fileno())
+        self._plane.watch.forget(channel)
         with contextlib.suppress(OSError):
             close_cleanly(channel) if clean else channel.close()
         if done is not None:

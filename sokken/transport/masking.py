@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from sokken.protocol.masking import Mask, mask, rotate
+from sokken.protocol.masking import Mask, Unmask, mask, rotate, unmask
 
 _POOL_BYTES: Final = 4096
 _SMALL: Final = 2
@@ -31,20 +31,42 @@ def fastest_mask() -> Mask:
         return mask
 
     def masked(buffer: bytearray, start: int, stop: int, key: bytes) -> None:
-        # The compiled form takes whole bytearrays only: a part is copied out and back, unless it is most of the
-        # buffer; then all of it is masked and the rest put back.
-        size = stop - start
-        if size * _SMALL < len(buffer):
+        if (stop - start) * _SMALL < len(buffer):
             part = buffer[start:stop]
             xor(key, part)
             buffer[start:stop] = part
-            return
-        before, after = buffer[:start], buffer[stop:]
-        xor(rotate(key, -start), buffer)
-        buffer[:start] = before
-        buffer[stop:] = after
+        else:
+            _mask_all(xor, buffer, start, stop, key)
 
     return masked
+
+
+def fastest_unmask() -> Unmask:
+    """The same for who need not have it in place."""
+    xor = _compiled_mask()
+    if xor is None:  # pragma: no cover -- see above
+        return unmask
+
+    def unmasked(buffer: bytearray, start: int, stop: int, key: bytes) -> memoryview:
+        if (stop - start) * _SMALL < len(buffer):
+            part = buffer[start:stop]
+            xor(key, part)
+            return memoryview(part)
+        _mask_all(xor, buffer, start, stop, key)
+        return memoryview(buffer)[start:stop]
+
+    return unmasked
+
+
+def _mask_all(xor: Callable[[bytes, bytearray], None], buffer: bytearray, start: int, stop: int, key: bytes) -> None:
+    """For what is most of a buffer: all of it is masked, and the rest put back.
+
+    The compiled form takes whole bytearrays only; of a smaller part it is given a copy.
+    """
+    before, after = buffer[:start], buffer[stop:]
+    xor(rotate(key, -start), buffer)
+    buffer[:start] = before
+    buffer[stop:] = after
 
 
 class MaskKeys:

@@ -1,4 +1,4 @@
-"""What all relays of one event loop share: buffers, clock, mask keys, the watch for resets, the limits on memory.
+"""What all relays of one event loop share: buffers, clock, mask keys, the watch over sockets, the limits on memory.
 
 One buffer a direction serves every connection, because a read is framed and sent before its callback returns;
 only what the other socket did not take is copied. docs/architecture.md says why, with measurements.
@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from sokken.transport.masking import MaskKeys, fastest_mask
-from sokken.transport.resets import ResetWatch
+from sokken.transport.masking import MaskKeys, fastest_mask, fastest_unmask
 from sokken.transport.timers import Wheel
+from sokken.transport.watch import Watch
 
 KIB: Final = 1024
 QUANTUM: Final = 512 * KIB
@@ -49,10 +49,11 @@ class Plane:
         "outbound",
         "outbound_view",
         "parked",
-        "resets",
         "slot_bytes",
         "slot_views",
         "slots_at",
+        "unmask",
+        "watch",
         "wheel",
     )
 
@@ -68,9 +69,10 @@ class Plane:
         self.masks = masks
         self.message_bytes = min(message_bytes, QUANTUM)
         self.mask = fastest_mask()
+        self.unmask = fastest_unmask()
         self.keys = MaskKeys()
         self.wheel = Wheel(loop, clock)
-        self.resets = ResetWatch(loop)
+        self.watch = Watch(loop)
         self.on_pong: Callable[[float], None] | None = None
         """Told how many seconds a pong took, where somebody wants to know."""
         self.parked = 0
@@ -86,7 +88,7 @@ class Plane:
         self.slot_views = [self.outbound_view[at : at + self.slot_bytes] for at in self.slots_at]
 
     def __repr__(self) -> str:
-        return f"<Plane parked={self.parked} interactive={self.interactive} {self.wheel!r} {self.resets!r}>"
+        return f"<Plane parked={self.parked} interactive={self.interactive} {self.wheel!r} {self.watch!r}>"
 
     def quantum(self) -> int:
         """Bytes to read now."""
@@ -99,4 +101,4 @@ class Plane:
 
     def close(self) -> None:
         """Give back what the loop holds for it."""
-        self.resets.close()
+        self.watch.close()

@@ -46,7 +46,7 @@ class ProxyHeaderReader:
         if not self._is_done:
             self._is_waiting = True
             plane.wheel.wake(self, plane.wheel.refresh() + HEADER_SECONDS)
-            plane.loop.add_reader(channel.fileno(), self._on_readable)
+            plane.watch.read(channel, self._on_readable)
 
     def __repr__(self) -> str:
         return f"<ProxyHeaderReader {self._peer} {len(self._buffer)} bytes>"
@@ -56,7 +56,6 @@ class ProxyHeaderReader:
         self._reject(f"its PROXY header did not end within {HEADER_SECONDS:g} s")
 
     def _on_readable(self) -> None:
-        # Up to where it would block: uvloop tells of a reset behind some bytes once, together with these.
         while not self._is_done and self._read_some():
             pass
 
@@ -105,7 +104,7 @@ class ProxyHeaderReader:
         self._is_done = True
         if self._is_waiting:
             self._plane.wheel.forget(self)
-            self._plane.loop.remove_reader(self._channel.fileno())
+            self._plane.watch.remove(self._channel)
 
 
 def _is_own(channel: Channel, peer: str) -> bool:

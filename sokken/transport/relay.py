@@ -105,7 +105,7 @@ class Relay:
         self._open = 2  # sockets that are not closed yet
         self._owner: Owner | None = owner
         self._half_closed_seconds = half_closed_seconds
-        self._decoder = Decoder(masked=not plane.masks, notices=not original, apply_mask=plane.mask)
+        self._decoder = Decoder(masked=not plane.masks, notices=not original, unmask=plane.unmask)
         self._liveness = Liveness(original, spread)
         self._local_eof = False
         self._is_finishing = False
@@ -141,8 +141,6 @@ class Relay:
         ``tail`` is what came from the peer behind the head of the upgrade, ``greeting`` (a server's 101) goes
         before everything else.
         """
-        self._local.watch(self._on_local_error)
-        self._peer.watch(self._on_peer_error)
         first = min(self._sent_at + self._liveness.interval, self._moved_at + self._idle_seconds, self._ends_at)
         self._plane.wheel.wake(self, max(first, self._sent_at + TICK_SECONDS))
         if greeting:
@@ -151,6 +149,10 @@ class Relay:
             self._plane.inbound[PAYLOAD_AT : PAYLOAD_AT + len(tail)] = tail
             self._take(PAYLOAD_AT, PAYLOAD_AT + len(tail))
         self._steer()
+        if self._local.is_open:
+            self._local.watch(self._on_local_error)
+        if self._peer.is_open:
+            self._peer.watch(self._on_peer_error)
         if self._plane.masks:
             self._reader()()  # an application has waited for the tunnel: what it has to say is often here already
 
@@ -290,14 +292,14 @@ class Relay:
     def _take(self, start: int, stop: int) -> None:
         """Deliver and obey what lies in the inbound buffer."""
         self._has_spoken = True
-        view, pieces = self._plane.inbound_view, []
+        pieces: list[memoryview] = []
         events = self._decoder.decode(self._plane.inbound, start, stop)
         if len(events) > CROWD:  # each costs time, so that a read full of tiny frames would hold up the loop
             self._plane.interactive = INTERACTIVE_TURNS
         for event in events:
             if type(event) is Span:
                 if self.session.accepts_bytes:
-                    pieces.append(view[event.start : event.stop])
+                    pieces.append(event.payload)
                 else:
                     self._perform(self.session.unexpected_bytes())
                 continue
@@ -310,25 +312,28 @@ class Relay:
 
     def _obey(self, event: Event) -> None:
         match event:
-            case Ping(payload):
-                self._answer_ping(payload)
             case Notice(text):
-                was_draining = self.session.peer_draining
-                if text == EOF and self.session.accepts_bytes:
-                    self._tell_end(by_peer=True)
-                self._perform(self.session.notice(text))
-                if text == EOF:
-                    self._direction_ended()
-                if self.session.peer_draining and not was_draining and self._owner is not None:
-                    self._owner.peer_drains()
+                self._obey_notice(text)
             case Close():
                 self._perform(self.session.close_received(event))
-            case Violation(code, detail):
-                self._perform(self.session.violation(code, detail))
+            case Ping(payload):
+                self._answer_ping(payload)
             case Pong():
                 self._note_pong()
+            case Violation(code, detail):
+                self._perform(self.session.violation(code, detail))
             case Span():
                 pass
+
+    def _obey_notice(self, text: str) -> None:
+        was_draining = self.session.peer_draining
+        if text == EOF and self.session.accepts_bytes:
+            self._tell_end(by_peer=True)
+        self._perform(self.session.notice(text))
+        if text == EOF:
+            self._direction_ended()
+        if self.session.peer_draining and not was_draining and self._owner is not None:
+            self._owner.peer_drains()
 
     def _deliver(self, pieces: list[memoryview]) -> None:
         if not self._local.is_open:
@@ -485,10 +490,7 @@ class Relay:
             self._peer.read(self._on_peer_readable, is_wanted=False)
 
     def _on_local_error(self) -> None:
-        """A reset: what came before it is still passed on, as far as the peer takes it.
-
-        Not left to the reader: uvloop stops watching a socket at the first error, with bytes still to be read.
-        """
+        """A reset: what came before it is still passed on, as far as the peer takes it."""
         if not self._local.is_open:
             return
         self._local.has_failed = True

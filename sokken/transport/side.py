@@ -52,8 +52,8 @@ class Side:
         return any(queued)
 
     def watch(self, on_error: Callable[[], None]) -> None:
-        """Report errors also while nothing is read or written."""
-        self._plane.resets.add(self.channel, on_error)
+        """Report errors also while nothing is read or written. Called after ``read``: it is one call then."""
+        self._plane.watch.errors(self.channel, on_error)
 
     def send(self, data: bytes | memoryview, on_writable: Callable[[], None]) -> bool:
         """Send, and hold what does not go; False if something is held. ``on_writable`` must call ``flush``."""
@@ -90,7 +90,7 @@ class Side:
             self.held = self.held[sent:]
             return False
         self.held = None
-        self._plane.loop.remove_writer(self.channel.fileno())
+        self._plane.watch.write(self.channel, None)
         return True
 
     def drop(self) -> None:
@@ -98,7 +98,7 @@ class Side:
         if self.held is not None:
             self._plane.parked -= len(self.held)
             self.held = None
-            self._plane.loop.remove_writer(self.channel.fileno())
+            self._plane.watch.write(self.channel, None)
 
     def read(self, on_readable: Callable[[], object], *, is_wanted: bool) -> None:
         """Begin or stop to read, if that is a change."""
@@ -106,34 +106,34 @@ class Side:
             return
         self.is_reading = is_wanted
         if not is_wanted:
-            self._plane.loop.remove_reader(self.channel.fileno())
+            self._plane.watch.read(self.channel, None)
             return
-        self._plane.loop.add_reader(self.channel.fileno(), on_readable)
+        self._plane.watch.read(self.channel, on_readable)
         if self._is_tls:
             # What TLS has decrypted already raises no event.
             self._plane.loop.call_soon(on_readable)
 
     def detach(self) -> Channel:
         """Give the socket up; the relay has nothing to do with it any more."""
-        self._plane.resets.remove(self.channel)
         self._leave()
+        self._plane.watch.remove(self.channel)
         return self.channel
 
     def close(self, *, clean: bool) -> None:
         """Close the socket, with what is still in the kernel delivered, or with a reset."""
-        self._plane.resets.forget(self.channel)
         self._leave()
+        self._plane.watch.forget(self.channel)
         close_cleanly(self.channel) if clean else self.channel.close()
 
     def _leave(self) -> None:
-        self.drop()
-        if self.is_reading:
-            self._plane.loop.remove_reader(self.channel.fileno())
+        if self.held is not None:
+            self._plane.parked -= len(self.held)
+            self.held = None
         self.is_reading = self.is_open = False
 
     def _wait(self, rest: bytes, on_writable: Callable[[], None]) -> bool:
         self._hold(rest)
-        self._plane.loop.add_writer(self.channel.fileno(), on_writable)
+        self._plane.watch.write(self.channel, on_writable)
         return False
 
     def _hold(self, rest: bytes) -> None:

@@ -83,16 +83,14 @@ class TlsAcceptor:
         if is_writing is self._is_writing:
             return
         self._unwatch()
-        watch = self._plane.loop.add_writer if is_writing else self._plane.loop.add_reader
-        watch(self._channel.fileno(), self._shake)
+        watch = self._plane.watch.write if is_writing else self._plane.watch.read
+        watch(self._channel, self._shake)
         self._is_writing = is_writing
 
     def _unwatch(self) -> None:
-        if self._is_writing is None:
-            return
-        forget = self._plane.loop.remove_writer if self._is_writing else self._plane.loop.remove_reader
-        forget(self._channel.fileno())
-        self._is_writing = None
+        if self._is_writing is not None:
+            self._plane.watch.remove(self._channel)
+            self._is_writing = None
 
     def _release(self) -> None:
         self._plane.wheel.forget(self)

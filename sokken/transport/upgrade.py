@@ -53,7 +53,7 @@ class HeadReader:
         if not self._is_done:
             self._is_waiting = True
             plane.wheel.wake(self, plane.wheel.refresh() + HEAD_SECONDS)
-            plane.loop.add_reader(channel.fileno(), self._on_readable)
+            plane.watch.read(channel, self._on_readable)
 
     def __repr__(self) -> str:
         return f"<HeadReader {self._peer} {len(self._buffer)} bytes>"
@@ -66,7 +66,6 @@ class HeadReader:
             self._forget()
 
     def _on_readable(self) -> None:
-        # Up to where it would block: uvloop tells of a reset behind some bytes once, together with these.
         while self._read_some():
             pass
 
@@ -138,7 +137,7 @@ class HeadReader:
         self._is_done = True
         if self._is_waiting:
             self._plane.wheel.forget(self)
-            self._plane.loop.remove_reader(self._channel.fileno())
+            self._plane.watch.remove(self._channel)
 
 
 class HttpTransport(asyncio.Transport):
@@ -153,7 +152,7 @@ class HttpTransport(asyncio.Transport):
         self._pending = b""
         self._is_paused = False
         self.due = 0
-        plane.resets.add(channel, self._on_error)
+        plane.watch.errors(channel, self._on_error)
 
     def __repr__(self) -> str:
         state = "closed" if self._channel is None else "open"
@@ -188,7 +187,7 @@ class HttpTransport(asyncio.Transport):
                 return
             if not data:
                 return
-            self._plane.loop.add_writer(self._channel.fileno(), self._on_writable)
+            self._plane.watch.write(self._channel, self._on_writable)
             self._plane.wheel.wake(self, self._plane.wheel.refresh() + ANSWER_SECONDS)
         self._pending += data
         if len(self._pending) > _HIGH_WATER and not self._is_paused:
@@ -228,7 +227,7 @@ class HttpTransport(asyncio.Transport):
             self._plane.wheel.wake(self, self._plane.wheel.refresh() + ANSWER_SECONDS)
         else:
             self._plane.wheel.forget(self)
-            self._plane.loop.remove_writer(self._channel.fileno())
+            self._plane.watch.write(self._channel, None)
         if self._is_paused and len(self._pending) <= _HIGH_WATER // 4:
             self._is_paused = False
             self._protocol.resume_writing()
@@ -248,7 +247,6 @@ class HttpTransport(asyncio.Transport):
 
     def _release(self, channel: Channel) -> Channel:
         self._plane.wheel.forget(self)
-        self._plane.resets.remove(channel)
-        self._plane.loop.remove_writer(channel.fileno())
+        self._plane.watch.remove(channel)
         self._channel = None
         return channel

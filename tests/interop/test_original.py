@@ -66,7 +66,8 @@ class Mixed:
 
     @property
     def plumbing(self):
-        return self.original.plumbings[-1]
+        # Not just the last one: the client's check of its server is a connection, too.
+        return next(found for found in reversed(self.original.plumbings) if found.is_tunnel)
 
 
 @contextmanager

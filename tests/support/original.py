@@ -44,6 +44,11 @@ class Plumbing:
         self.largest_message = 0
         self.is_timed_out = False  # a Pong or Close could not be written in time
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether it has, or had, a local side."""
+        return self._local is not None
+
     def handshake(self) -> Request | Response:
         """What the peer says first."""
         while not (events := self._receive()):

@@ -40,7 +40,7 @@ class Peer:
             if not data:
                 return None
             for event in self._decoder.decode(data, 0, len(data)):
-                self._events.append(bytes(data[event.start : event.stop]) if isinstance(event, Span) else event)
+                self._events.append(bytes(event.payload) if isinstance(event, Span) else event)
         return self._events.pop(0)
 
     def send(self, opcode, payload=b""):

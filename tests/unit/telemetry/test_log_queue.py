@@ -25,9 +25,10 @@ class Finished:
         self.told_at = []
         self.queue = LineQueue(self)
 
-    def __call__(self, output, level, line, told_at):
-        self.events.append(line["event"])
-        self.told_at.append(told_at)
+    def __call__(self, lines):
+        for _, _, line, told_at in lines:
+            self.events.append(line["event"])
+            self.told_at.append(told_at)
 
     def tell(self, event, level="info"):
         self.queue.put("output", level, {"event": event})
@@ -164,10 +165,10 @@ def test_a_line_that_is_told_while_another_is_finished_comes_last(level):
     """A finalizer may run at any moment, and log."""
 
     class Telling(Finished):
-        def __call__(self, output, given, line, told_at):
-            if line["event"] == 1:
+        def __call__(self, lines):
+            if lines[0][2]["event"] == 1:
                 self.tell("of a finalizer", level)
-            super().__call__(output, given, line, told_at)
+            super().__call__(lines)
 
     finished = Telling()
 

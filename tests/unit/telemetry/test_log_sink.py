@@ -45,6 +45,20 @@ def test_lines_are_dropped_while_writing_fails_and_then_counted(capfd):
     assert sink.lines == [b"one\n", told, b"four\n", b"five\n"]
 
 
+def test_lines_go_together_as_far_as_they_fit_and_count_one_by_one(capfd):
+    class Wide(Broken):
+        _most = 10
+
+    sink = Wide()
+    sink.write(b"one\n", b"two\n", b"three\n", b"longer than ten\n", b"six\n", b"last\n")
+    assert sink.lines == [b"one\ntwo\n", b"three\n", b"longer than ten\n", b"six\nlast\n"]
+    sink.works = False
+    sink.write(b"one\n", b"two\n", b"three\n")
+    sink.works = True
+    sink.write(b"more\n")
+    assert sink.lines[4:] == [format_line("warning", "log_lines_dropped", lines=3), b"more\n"]
+
+
 def test_standard_error_is_told_once_a_minute(capfd):
     now = [1000.0]
     sink = Broken(lambda: now[0])

@@ -44,7 +44,7 @@ async def services(handle: Handle):
         await http.start()
         yield Service(sockets[0].getsockname() if sockets else ("", 0), http)
         await http.close()
-        await soon(lambda: repr(plane).endswith("entries=0> <ResetWatch sockets=0>>"))
+        await soon(lambda: repr(plane).endswith("entries=0> <Watch sockets=0>>"))
 
 
 async def ok(_: web.Request) -> web.Response:

@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from sokken.protocol.masking import mask, rotate
+from sokken.protocol.masking import mask, rotate, unmask
 from sokken.transport import masking
-from sokken.transport.masking import MaskKeys, fastest_mask
+from sokken.transport.masking import MaskKeys, fastest_mask, fastest_unmask
 
 SIZES = [*range(70), 125, 126, 255, 256, 4093, 4096, 65535, 65536, 70001]
 
@@ -27,6 +27,18 @@ def test_it_masks_as_the_plain_form_does(offset):
             fast(given, offset, offset + size, key)
             assert given is buffer
             assert buffer == expected
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_it_unmasks_as_the_plain_form_does_and_leaves_what_is_around(offset):
+    fast, key = fastest_unmask(), os.urandom(4)
+    for size in SIZES:
+        for after in (0, 1, 5, size // 2, 2 * size + 3):
+            buffer = bytearray(os.urandom(offset + size + after))
+            around = buffer[:offset], buffer[offset + size :]
+            expected = unmask(bytearray(buffer), offset, offset + size, key)
+            assert fast(buffer, offset, offset + size, key) == expected
+            assert (buffer[:offset], buffer[offset + size :]) == around
 
 
 def test_masking_twice_is_none():

@@ -33,7 +33,7 @@ def test_it_is_closed_with_a_reset_or_in_order(loop, clean):
                 near.close(clean=clean)
                 assert (near.is_open, near.is_reading, repr(near)) == (False, False, "closed")
                 assert was_reset(far) is not clean
-            assert repr(plane.resets) == "<ResetWatch sockets=0>"
+            assert repr(plane.watch) == "<Watch sockets=0>"
 
     run(main(), loop)
 

@@ -93,7 +93,7 @@ async def doors(first: bytes = b"", *, small: bool = False, clock: Clock | None 
                 http.transport.abort()
             ours.close()
             await soon(door.is_closed)
-            assert repr(plane).endswith("entries=0> <ResetWatch sockets=0>>")
+            assert repr(plane).endswith("entries=0> <Watch sockets=0>>")
             for http in door.made:
                 await soon(lambda http=http: http.lost)
                 assert len(http.lost) == 1
@@ -375,9 +375,7 @@ def test_the_channel_of_an_upgrade_is_passed_on_as_it_was(loop, cuts):
             assert (channel, peer, tail) == (door.channel, "192.0.2.1:1234", b"tail")
             channel.send(b"still open")
             assert receive_exactly(door.ours, 10) == b"still open"
-            running = asyncio.get_running_loop()
-            assert not running.remove_reader(channel.fileno())
-            assert not running.remove_writer(channel.fileno())
+            assert repr(door.plane.watch) == "<Watch sockets=0>"
             channel.close()
 
     run(main(), loop)
