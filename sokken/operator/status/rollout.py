@@ -40,7 +40,7 @@ _HELD: Final = {
 
 def is_invalid(failure: Failure) -> bool:
     """Whether it is the spec's fault that an object was refused."""
-    return failure.code in _UNPROCESSABLE
+    return failure.verb == "apply" and failure.code in _UNPROCESSABLE
 
 
 def judge_availability(tunnel: Tunnel, observed: Observed, pods: Sequence[Pod]) -> Verdict:

@@ -95,14 +95,22 @@ def test_a_roll_out_under_way():
 def test_a_roll_out_that_does_not_come_to_an_end_says_why():
     """A wrong token never replaces a pod that works."""
     found = Scene(
+        tunnel=tunnel(changed(SMALL, "auth", {"tokenSecretRef": {"name": "other"}})),
         deployment=deployment_status(**STUCK),
-        pods=[pod("old"), pod("new", ready=False)],
+        pods=[pod("old", of=tunnel(SMALL)), pod("new", ready=False)],
         answers={"old": answer(passed()), "new": answer(refused("unauthenticated"), not_ready="server check: 401")},
     )
     assert found.said("Progressing") == ("False", "RolloutStuck")
     assert found.conditions()["Progressing"]["message"] == (
         "new pods have not become ready: pod new is not ready: server check: 401"
     )
+    assert found.said("Ready") == ("False", "AuthenticationFailed")
+    assert found.said("Available") == ("True", "PodsAvailable")
+
+
+def test_a_roll_out_of_the_operators_own_that_is_stuck_leaves_a_tunnel_ready():
+    found = Scene(deployment=deployment_status(**STUCK), pods=[pod("db-sokken-1"), pod("new", ready=False)])
+    assert found.said("Progressing") == ("False", "RolloutStuck")
     assert found.said("Ready") == ("True", "Ready")
 
 
@@ -149,6 +157,12 @@ def test_an_object_that_the_api_server_does_not_take(code, kind, reason):
     assert found.said(kind) == found.said("Ready") == ("False", reason)
     assert "Service shop/db-sokken" in found.conditions()[kind]["message"]
     assert "services is forbidden" in found.conditions()[kind]["message"]
+
+
+def test_a_patch_that_came_too_late_is_nobodys_fault():
+    found = Scene(failures=[Failure("delete", SERVICE, 422, "no")])
+    assert found.said("Accepted") == ("True", "Accepted")
+    assert found.said("Progressing") == ("False", "ApplyFailed")
 
 
 def test_an_object_that_is_on_its_way_out():
