@@ -126,7 +126,8 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, 
 
 def _pod_security(wanted: dict[str, Any]) -> dict[str, Any]:
     """Restricted. Without a user: the image's has a number that is not 0, and OpenShift gives its own."""
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **wanted}
+    seccomp = {"type": "RuntimeDefault", **wanted.get("seccompProfile", {})}
+    return {"runAsNonRoot": True, **wanted, "seccompProfile": seccomp}
 
 
 def _spread(tunnel: Tunnel, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
