@@ -89,7 +89,20 @@ def test_all_is_rolled_out():
 def test_a_roll_out_under_way():
     found = Scene(deployment=deployment_status(**UPDATING, replicas=1))
     assert found.said("Progressing") == ("True", "RollingOut")
+    assert found.conditions()["Progressing"]["message"] == "pods are being made as the spec wants them"
     assert found.said("Ready") == ("True", "Ready")
+
+
+def test_a_roll_out_says_at_once_what_stops_it():
+    image = Scene(
+        deployment=deployment_status(**UPDATING),
+        pods=[pod("db-sokken-1"), pod("new", ready=False, **waiting("ErrImagePull", "no such image"))],
+    )
+    assert image.conditions()["Progressing"]["message"].endswith(": pod new: ErrImagePull: no such image")
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "no PriorityClass with name x was found"}
+    refused = Scene(deployment=deployment_status(conditions=[*UPDATING["conditions"], failure]))
+    assert refused.said("Progressing") == ("True", "RollingOut")
+    assert refused.conditions()["Progressing"]["message"].endswith("no PriorityClass with name x was found")
 
 
 def test_a_roll_out_that_does_not_come_to_an_end_says_why():
