@@ -19,7 +19,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 ARG UNUSED="markdown-it-py mdurl pycparser pygments"
 
 COPY requirements/ /src/requirements/
-RUN --mount=type=cache,target=/cache \
+RUN --mount=type=cache,id=sokken-pip,target=/cache \
     $PIP install --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r /src/requirements/runtime.txt && \
     $PIP uninstall --quiet --yes $UNUSED && \
     find /opt/sokken/bin -type f -delete && \
@@ -32,7 +32,7 @@ RUN /opt/sokken/bin/python $COMPILE /opt/sokken/lib
 
 # sokken itself goes beside its dependencies, and becomes a small layer of its own.
 COPY . /src/
-RUN --mount=type=cache,target=/cache \
+RUN --mount=type=cache,id=sokken-pip,target=/cache \
     /build/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r /src/requirements/build.txt && \
     /build/bin/pip wheel --quiet --no-deps --no-build-isolation --check-build-dependencies --wheel-dir /wheel /src && \
     $PIP install --quiet --no-compile --no-deps --no-index --find-links /wheel --root /own sokken && \

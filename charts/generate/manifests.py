@@ -16,13 +16,16 @@ NAMESPACE: Final = "sokken"
 
 _MADE: Final = "# Made from charts/sokken by `make manifests`.\n"
 _KUSTOMIZATION: Final = """\
-# kubectl apply -k k8s/: a server in a namespace of its own. Say in policy.yaml what tunnels may lead to.
+# kubectl apply --server-side -k k8s/: a server and the operator in a namespace of their own, and the definition of
+# Tunnels. Say in policy.yaml what tunnels may lead to; leave out what you do not need.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: sokken
 resources:
   - namespace.yaml
   - server.yaml
+  - crds/tunnels.sokken.dev.yaml
+  - operator.yaml
 configMapGenerator:
   - name: sokken-server-policy
     files: [policy.yaml]
@@ -72,6 +75,8 @@ _CLIENT_VALUES: Final = {
         "forwards": [{"name": "db", "listenPort": 5432, "target": {"host": "db.internal", "port": 5432}}],
     },
 }
+# The definition is in crds/: it exists once.
+_OPERATOR_VALUES: Final = {"server": {"enabled": False}, "operator": {"enabled": True}, "crds": {"install": False}}
 # Labels of a release of Helm, which this is none of; and Helm's remarks on where an object is from.
 _OF_HELM = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/chart: .*)\n|^# Source: .*\n", re.MULTILINE)
 
@@ -83,6 +88,7 @@ def manifests(helm: str = "helm") -> dict[Path, str]:
         FOLDER / "namespace.yaml": _MADE + _NAMESPACE,
         FOLDER / "policy.yaml": _POLICY,
         FOLDER / "server.yaml": _MADE + _render(helm, _SERVER_VALUES),
+        FOLDER / "operator.yaml": _MADE + _render(helm, _OPERATOR_VALUES),
         FOLDER / "client-example.yaml": _MADE + _CLIENT + _render(helm, _CLIENT_VALUES),
     }
 

@@ -5,6 +5,7 @@ API_ADDR if that is out of strangers' reach. A server's API_ADDR is everybody's,
 """
 
 import json
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -14,7 +15,7 @@ from sokken.admin.access import Access, guard, harden
 from sokken.admin.connections import Lister, parse_query
 from sokken.admin.door import Door
 from sokken.admin.events import Events
-from sokken.admin.health import add_health_routes
+from sokken.admin.health import NotReady, add_health_routes, add_probe_routes
 from sokken.admin.sampling import Sampler
 from sokken.admin.status import Program, describe_program
 from sokken.protocol.outcomes import Reason, Refusal
@@ -51,8 +52,7 @@ class Admin:
 
     def app(self) -> web.Application:
         """An application that serves it; each address needs its own."""
-        app = web.Application(middlewares=[guard(self._access)])
-        app.on_response_prepare.append(harden)
+        app = make_app(self._access)
         app.on_shutdown.append(self._events.end)
         add_health_routes(app, self._program.connections, self._program.not_ready)
         for path in _PAGE:
@@ -90,9 +90,7 @@ class Admin:
         return await self._events.stream(request, look)
 
     async def _render(self, _: web.Request) -> web.Response:
-        if self._metrics is None:
-            raise Refusal(Reason.NOT_FOUND, _NO_METRICS)
-        return web.Response(body=await self._metrics.render(), headers={hdrs.CONTENT_TYPE: self._metrics.content_type})
+        return await render_metrics(self._metrics)
 
     async def _abort(self, request: web.Request) -> web.Response:
         """A client chooses its connections' ids, so that there may be two of one id: it aborts both."""
@@ -104,6 +102,53 @@ class Admin:
             log.warning("abort_asked", **connection.describe(), asked_by=request.remote)
             connection.kill()
         return _answer({"aborted": len(found)})
+
+
+class PlainAdmin:
+    """The same of a program that has no connections to show: probes, status, metrics."""
+
+    def __init__(
+        self,
+        door: Door,
+        describe: Callable[[], Mapping[str, object]],
+        not_ready: NotReady,
+        not_alive: NotReady,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """``describe`` makes the document of /statusz."""
+        self._access = Access(door)
+        self._describe = describe
+        self._not_ready = not_ready
+        self._not_alive = not_alive
+        self._metrics = metrics
+
+    def app(self) -> web.Application:
+        """An application that serves it; each address needs its own."""
+        app = make_app(self._access)
+        add_probe_routes(app, self._not_ready, self._not_alive)
+        app.router.add_get("/statusz", self._statusz)
+        app.router.add_get("/metrics", self._render)
+        return app
+
+    async def _statusz(self, _: web.Request) -> web.Response:
+        return _answer(dict(self._describe()))
+
+    async def _render(self, _: web.Request) -> web.Response:
+        return await render_metrics(self._metrics)
+
+
+def make_app(access: Access) -> web.Application:
+    """An application that lets in whom the access does, and whose answers browsers treat with care."""
+    app = web.Application(middlewares=[guard(access)])
+    app.on_response_prepare.append(harden)
+    return app
+
+
+async def render_metrics(metrics: Metrics | None) -> web.Response:
+    """What Prometheus scrapes; raises Refusal if nothing is kept."""
+    if metrics is None:
+        raise Refusal(Reason.NOT_FOUND, _NO_METRICS)
+    return web.Response(body=await metrics.render(), headers={hdrs.CONTENT_TYPE: metrics.content_type})
 
 
 def _answer(document: object) -> web.Response:

@@ -17,7 +17,7 @@ from sokken.protocol.address import (
     parse_server_url,
     parse_target,
 )
-from sokken.settings import ClientSettings, Loaded, Problem, ProgramSettings, load
+from sokken.settings import ClientSettings, Loaded, OperatorSettings, Problem, ProgramSettings, load
 
 T = TypeVar("T")
 S = TypeVar("S", bound=ProgramSettings)
@@ -47,13 +47,16 @@ class Arguments:
 
 
 def parse_arguments(program: type[ProgramSettings], words: Sequence[str]) -> Arguments:
-    """Parse the words after ``server`` or ``client``."""
+    """Parse the words after ``server``, ``client`` or ``operator``."""
     arguments = Arguments()
     if words:
         address = arguments.take("api_addr", 1, "API_ADDR", parse_listen_address, words[0])
         arguments.values["api_addr"] = address
     if words[1:] and program is ClientSettings:
         arguments.values["forwards"] = _parse_forwards(arguments, words)
+    elif words[1:] and program is OperatorSettings:
+        problem = f"argument 2: {words[1]!r}: the operator has one argument, API_ADDR, for example :8000"
+        arguments.problems.append(Problem("", problem))
     elif words[1:]:
         arguments.values["targets"] = tuple(
             arguments.take("targets", place, "REMOTE_ADDR", parse_target, word)

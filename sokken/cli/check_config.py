@@ -20,6 +20,7 @@ from sokken.settings import (
     ClientSettings,
     InvalidSettings,
     Loaded,
+    OperatorSettings,
     ProgramSettings,
     ServerSettings,
     Source,
@@ -58,6 +59,11 @@ def find_problems(settings: ProgramSettings) -> Iterator[str]:
         yield from _failing(
             lambda: refuse_plaintext(settings), lambda: Credentials(settings, are_required=True).context()
         )
+    if isinstance(settings, OperatorSettings):
+        from sokken.operator.cluster.access import open_access  # not for who checks an end of tunnels
+        from sokken.settings.kubernetes import read_api_server
+
+        yield from _failing(lambda: open_access(settings.kubeconfig, read_api_server()))
     if isinstance(settings, ServerSettings):
         from sokken.server.authentication import open_authentication, open_tls  # not for who checks a client
         from sokken.server.policy_file import open_policy

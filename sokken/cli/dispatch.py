@@ -4,16 +4,34 @@ Called by main. Only the chosen program is imported, and only when its settings 
 before a server would have finished importing.
 """
 
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from sokken import __version__
 from sokken.cli.arguments import load_settings
 from sokken.cli.help import overview, program_help
-from sokken.cli.options import CHECK, DOCTOR, POLICY, PROBE, TOP, CommandLine, parse_command_line
+from sokken.cli.options import (
+    CHECK,
+    DOCTOR,
+    OPERATOR,
+    POLICY,
+    PROBE,
+    TOP,
+    CommandLine,
+    parse_command_line,
+)
 from sokken.errors import ConfigurationError, UsageError
-from sokken.settings import ClientSettings, InvalidSettings, Loaded, ProgramSettings, ServerSettings
+from sokken.settings import (
+    ClientSettings,
+    InvalidSettings,
+    Loaded,
+    OperatorSettings,
+    ProgramSettings,
+    ServerSettings,
+)
 from sokken.settings.catalogue import PROGRAMS
 from sokken.settings.environment import suggest
 
@@ -22,8 +40,8 @@ S = TypeVar("S", bound=ProgramSettings)
 
 def dispatch(argv: Sequence[str]) -> int:
     """Do what the command line says and return the exit code; raises SokkenError."""
-    if command := _find_command(argv[:1]):
-        return command(argv[1:])
+    if command := _find_command(argv):
+        return command()
     line = parse_command_line(argv)
     if line.wants_version:
         print(f"sokken {__version__}")
@@ -43,21 +61,25 @@ def dispatch(argv: Sequence[str]) -> int:
     return _run(line)
 
 
-def _find_command(words: Sequence[str]) -> Callable[[Sequence[str]], int] | None:
+def _find_command(argv: Sequence[str]) -> Callable[[], int] | None:
     """Find the small command that is called so; None if it is none."""
-    match list(words):
-        case ["policy"]:
+    match list(argv):
+        case ["policy", *words]:
             from sokken.cli.policy import policy
 
-            return policy
-        case ["doctor"]:
+            return partial(policy, words)
+        case ["doctor", *words]:
             from sokken.cli.doctor import doctor
 
-            return doctor
-        case ["top"]:
+            return partial(doctor, words)
+        case ["top", *words]:
             from sokken.cli.top import top
 
-            return top
+            return partial(top, words)
+        case ["operator", "crds", *words]:
+            from sokken.cli.crds import crds
+
+            return partial(crds, words)
         case _:
             return None
 
@@ -68,10 +90,21 @@ def _run(line: CommandLine) -> int:
         from sokken.server.program import run as run_server
 
         return run_server(server.settings, server.warnings)
+    if line.program == OPERATOR:
+        operator = _load(OperatorSettings, line)
+        _require_kopf()
+        from sokken.operator.program import run as run_operator
+
+        return run_operator(operator.settings, operator.warnings)
     client = _load(ClientSettings, line)
     from sokken.client.program import run as run_client
 
     return run_client(client.settings, client.warnings)
+
+
+def _require_kopf() -> None:
+    if importlib.util.find_spec("kopf") is None:
+        raise ConfigurationError("the operator needs kopf, which is not installed: pip install 'sokken[operator]'")
 
 
 def _load(program: type[S], line: CommandLine) -> Loaded[S]:
@@ -89,7 +122,7 @@ def _unknown_program(line: CommandLine) -> str:
     if line.problems:
         return line.problems[0].text
     if not line.program:
-        return f"{CHECK} is followed by server or client, for example sokken {CHECK} server"
+        return f"{CHECK} is followed by server, client or operator, for example sokken {CHECK} server"
     near = suggest(line.program, [*PROGRAMS, CHECK, POLICY, DOCTOR, PROBE, TOP])
     hint = f"did you mean {near}?" if near else "for example sokken server --help"
     return f"unknown command {line.program!r}, {hint}"

@@ -1,6 +1,6 @@
 """The usage, and each program's help made from its settings.
 
-Called by main. The two usage lines and the form of the options are the original program's.
+Called by main. The first two usage lines and the form of the options are the original program's.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from sokken.settings.catalogue import PROGRAMS, Setting, settings_of
 USAGE: Final = """\
 Usage: sokken server [OPTION]... API_ADDR REMOTE_ADDR [REMOTE_ADDR_2...]
        sokken client [OPTION]... API_ADDR LISTEN_ADDR REMOTE_ADDR [LISTEN_ADDR_2 REMOTE_ADDR_2 ...]
+       sokken operator [OPTION]... API_ADDR
 """
 
 _OVERVIEW: Final = """
@@ -22,7 +23,9 @@ that it allows.
 More:
   sokken server --help           the server's arguments, options and variables
   sokken client --help           the client's
-  sokken check-config server|client ...
+  sokken operator --help         the operator's: it makes clients of a Kubernetes cluster's Tunnel objects
+  sokken operator crds           print the CustomResourceDefinition of Tunnels, for kubectl apply --server-side -f -
+  sokken check-config server|client|operator ...
                                  check the settings, and show where each came from
   sokken policy test --identity IDENTITY --target HOST:PORT
                                  which rule decides, and why (sokken policy --help)
@@ -43,6 +46,10 @@ lead to, HOST:PORT (SOKKEN_TARGETS). Without arguments they come from the enviro
     "client": """
 API_ADDR is where health is served, [HOST]:PORT (SOKKEN_API_ADDR); connections to each LISTEN_ADDR are tunnelled
 to its REMOTE_ADDR, a ws:// or wss:// URL (SOKKEN_FORWARDS). Without arguments they come from the environment.
+""",
+    "operator": """
+API_ADDR is where health is served, [HOST]:PORT (SOKKEN_API_ADDR). It works in the cluster that it runs in, or in the
+one that KUBECONFIG leads to. Several may run: one works, the others stand by.
 """,
 }
 

@@ -17,6 +17,7 @@ POLICY: Final = "policy"
 TOP: Final = "top"
 DOCTOR: Final = "doctor"
 PROBE: Final = "probe"
+OPERATOR: Final = "operator"
 _HELP: Final = ("-h", "-help")
 _VERSION: Final = "-version"
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sokken.settings.environment import UnknownSetting
     from sokken.settings.loading import InvalidSettings, Loaded, Problem, Source, load, read_alone
-    from sokken.settings.models import ClientSettings, ProgramSettings, ServerSettings, TopSettings
+    from sokken.settings.models import (
+        ClientSettings,
+        OperatorSettings,
+        ProgramSettings,
+        ServerSettings,
+        TopSettings,
+        TunnelSettings,
+    )
     from sokken.settings.opentelemetry import OpenTelemetry, read_opentelemetry
 
 __all__ = [
@@ -19,11 +26,13 @@ __all__ = [
     "InvalidSettings",
     "Loaded",
     "OpenTelemetry",
+    "OperatorSettings",
     "Problem",
     "ProgramSettings",
     "ServerSettings",
     "Source",
     "TopSettings",
+    "TunnelSettings",
     "UnknownSetting",
     "load",
     "read_alone",
@@ -33,7 +42,14 @@ __all__ = [
 _HOMES = {
     "environment": ["UnknownSetting"],
     "loading": ["InvalidSettings", "Loaded", "Problem", "Source", "load", "read_alone"],
-    "models": ["ClientSettings", "ProgramSettings", "ServerSettings", "TopSettings"],
+    "models": [
+        "ClientSettings",
+        "OperatorSettings",
+        "ProgramSettings",
+        "ServerSettings",
+        "TopSettings",
+        "TunnelSettings",
+    ],
     "opentelemetry": ["OpenTelemetry", "read_opentelemetry"],
 }
 

@@ -1,6 +1,6 @@
 """The settings as the command line, its help and the documents see them, read from the models.
 
-Called by cli/, loading and document; it knows no value. One Setting is one field of one or both programs.
+Called by cli/, loading and document; it knows no value. One Setting is one field of one or more programs.
 """
 
 import os
@@ -11,9 +11,13 @@ from typing import Final
 from pydantic.fields import FieldInfo
 
 from sokken.settings.fields import Mark
-from sokken.settings.models import PREFIX, ClientSettings, ProgramSettings, ServerSettings
+from sokken.settings.models import PREFIX, ClientSettings, OperatorSettings, ProgramSettings, ServerSettings
 
-PROGRAMS: Final[dict[str, type[ProgramSettings]]] = {"server": ServerSettings, "client": ClientSettings}
+PROGRAMS: Final[dict[str, type[ProgramSettings]]] = {
+    "server": ServerSettings,
+    "client": ClientSettings,
+    "operator": OperatorSettings,
+}
 MASKED: Final = "********"
 
 

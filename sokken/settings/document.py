@@ -23,10 +23,10 @@ Made from the settings themselves by `python -m sokken.settings.document > docs/
 - A forward in `SOKKEN_FORWARDS` is `[NAME=]LISTEN=URL`, for example
   `ssh=127.0.0.1:2222=ws://machine-b:8000/tunnel/127.0.0.1:22`. NAME is 1 to 63 lower-case letters, digits and inner
   hyphens; without it the forward is called by its listen address.
-- One environment may serve both programs: each ignores the other's variables. A `SOKKEN_*` variable that neither
+- One environment may serve all programs: each ignores the others' variables. A `SOKKEN_*` variable that none
   knows is warned of at start; the variables that Kubernetes makes for Services called `sokken` or
   `sokken-something` are not.
-- `sokken check-config server|client` shows the settings in effect and where each came from.
+- `sokken check-config server|client|operator` shows the settings in effect and where each came from.
 
 | variable | argument or option | unit | default | meaning | program |
 |---|---|---|---|---|---|

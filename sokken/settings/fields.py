@@ -36,6 +36,8 @@ CLAIM_EXAMPLE: Final = "laptop-7.example"
 NETWORK_EXAMPLE: Final = "10.0.0.0/8"
 JWKS_EXAMPLE: Final = "https://issuer.example/jwks"
 HOST_NAME_EXAMPLE: Final = "tunnel.example"
+KUBERNETES_EXAMPLE: Final = "team-a"
+IMAGE_EXAMPLE: Final = "registry.example/sokken:1.2.3"
 
 _SEPARATORS = re.compile(r"[,\s]+")
 # RFC 3986 section 3.3: segments of unreserved characters, sub-delims, ":" and "@".
@@ -44,6 +46,15 @@ _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 # A token of RFC 9110 section 5.6.2.
 _BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+# DNS labels, of which names of Kubernetes' objects consist (RFC 1123 section 2.1); a namespace is one of them.
+_KUBERNETES_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+# The grammar of the distribution project (reference.go): [HOST[:PORT]/]PATH[:TAG][@DIGEST].
+_IMAGE = re.compile(
+    r"([A-Za-z0-9.-]+(:[0-9]+)?/|\[[0-9A-Fa-f:.]+\](:[0-9]+)?/)?"
+    r"[a-z0-9]+([._/-]+[a-z0-9]+)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(@[a-z0-9+._-]+:[0-9a-fA-F]{32,})?"
+)
 _JWKS_URL = re.compile(r"(https://[A-Za-z0-9.:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[!$-~]*)?")
 
 
@@ -149,6 +160,19 @@ def _parse_host(text: str) -> str:
         raise ValueError(f"{text!r}: this is no host name or IP address, for example {HOST_NAME_EXAMPLE}") from None
 
 
+def _parse_kubernetes_name(text: str) -> str:
+    if not _KUBERNETES_NAME.fullmatch(text):
+        problem = "a name in Kubernetes is of lower-case letters, digits and inner hyphens"
+        raise ValueError(f"{text!r}: {problem}, for example {KUBERNETES_EXAMPLE}")
+    return text
+
+
+def _parse_image(text: str) -> str:
+    if not _IMAGE.fullmatch(text):
+        raise ValueError(f"{text!r}: this names no image, for example {IMAGE_EXAMPLE}")
+    return text
+
+
 def _parse_text(text: str) -> str:
     if not text.isascii() or not text.isprintable() or not text.strip():
         raise ValueError(f"{text!r}: this is no printable ASCII text")
@@ -221,6 +245,16 @@ OptionalClaim = Annotated[
     BeforeValidator(_none_if_empty),
     Mark(unit="name"),
 ]
+KubernetesName = Annotated[str, PlainValidator(_translated(_parse_kubernetes_name)), Mark(unit="name")]
+OptionalKubernetesName = Annotated[
+    str | None, PlainValidator(_translated(_parse_kubernetes_name)), BeforeValidator(_none_if_empty), Mark(unit="name")
+]
+KubernetesNames = Annotated[
+    tuple[str, ...], PlainValidator(_listed(_parse_kubernetes_name)), Mark(unit="list", example=KUBERNETES_EXAMPLE)
+]
+ImageReference = Annotated[str, PlainValidator(_translated(_parse_image)), Mark(unit="image", example=IMAGE_EXAMPLE)]
+Workers = Annotated[int, Field(ge=1, le=100), Mark(unit="Tunnels")]
+Rollouts = Annotated[int, Field(ge=1), Mark(unit="Tunnels")]
 BasePath = Annotated[str, PlainValidator(_translated(_parse_base_path)), Mark(unit="path", example=BASE_PATH_EXAMPLE)]
 Origins = Annotated[tuple[str, ...], PlainValidator(_listed(_parse_origin)), Mark(unit="list", example=ORIGIN_EXAMPLE)]
 ListenAddress = Annotated[

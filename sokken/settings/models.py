@@ -1,4 +1,4 @@
-"""Every setting of both programs, declared once: name, type, default and one line of help.
+"""Every setting of every program, declared once: name, type, default and one line of help.
 
 ``-help``, docs/settings.md and the check of unknown variables are made from these classes; a field
 ``max_connections`` is the variable SOKKEN_MAX_CONNECTIONS and the option ``-max-connections``, and what other
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sokken import __version__
 from sokken.protocol.address import LISTEN_EXAMPLE, Address
 from sokken.protocol.proxy import NO_PROXY_EXAMPLE
 from sokken.settings.fields import (
@@ -29,13 +30,17 @@ from sokken.settings.fields import (
     Forwards,
     HeaderFields,
     HostNames,
+    ImageReference,
     JwksUrl,
+    KubernetesName,
+    KubernetesNames,
     ListenAddress,
     Mark,
     Megabytes,
     MessageBytes,
     Networks,
     OptionalClaim,
+    OptionalKubernetesName,
     OptionalListenAddress,
     OptionalPath,
     OptionalSeconds,
@@ -43,11 +48,13 @@ from sokken.settings.fields import (
     Origins,
     ProxyUrl,
     Rate,
+    Rollouts,
     Seconds,
     SecondsFromZero,
     ServerName,
     Switch,
     Targets,
+    Workers,
 )
 
 T = TypeVar("T")
@@ -88,14 +95,14 @@ class Variables(BaseSettings):
 
 
 class ProgramSettings(Variables):
-    """What both programs know."""
+    """What every program knows."""
 
     api_addr: ListenAddress = Field(
         description="Where HTTP is served: /health, /livez and /readyz, and on the server the tunnels"
     )
-    max_connections: Connections = Field(default=100, description="When reached, further connections are rejected")
     admin_addr: OptionalListenAddress = Field(
-        default=None, description="Where the status page, /statusz, /connections and /metrics are served, if anywhere"
+        default=None,
+        description="Where /statusz, /metrics and, of tunnels, the page and /connections are served, if anywhere",
     )
     admin_token_file: CredentialPath = Field(
         default=None,
@@ -115,6 +122,27 @@ class ProgramSettings(Variables):
     log_peer: Annotated[Literal["full", "network"], Mark(unit="name")] = Field(
         default="full", description="Peers' addresses in the log: full, or only their network (/24, IPv6 /56)"
     )
+    drain_timeout_seconds: SecondsFromZero = Field(
+        default=25,
+        description="At shutdown, how long connections, or an operator's work, may take to end by themselves",
+    )
+    event_loop: Annotated[Literal["auto", "asyncio", "uvloop"], Mark(unit="name")] = Field(
+        default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"
+    )
+
+    @field_validator("admin_addr")
+    @classmethod
+    def _refuse_one_address_for_both(cls, admin_addr: Address | None, others: ValidationInfo) -> Address | None:
+        """Refuse the public address for what is not public."""
+        if admin_addr is not None and admin_addr.port and admin_addr == others.data.get("api_addr"):
+            raise ValueError(f"'{admin_addr}': this is API_ADDR, too; give it its own, for example 127.0.0.1:19000")
+        return admin_addr
+
+
+class TunnelSettings(ProgramSettings):
+    """What both ends of a tunnel know."""
+
+    max_connections: Connections = Field(default=100, description="When reached, further connections are rejected")
     trace_session: Annotated[Literal["link", "child", "off"], Mark(unit="name")] = Field(
         default="link",
         description="A connection's span from opening to end: a trace of its own with a link, a child, or off",
@@ -128,12 +156,6 @@ class ProgramSettings(Variables):
     endpoint_delay_seconds: SecondsFromZero = Field(
         default=0, description="At shutdown, go on as before for this long after /readyz has turned 503"
     )
-    drain_timeout_seconds: SecondsFromZero = Field(
-        default=25, description="At shutdown, how long connections may take to end by themselves"
-    )
-    event_loop: Annotated[Literal["auto", "asyncio", "uvloop"], Mark(unit="name")] = Field(
-        default="auto", description="Event loop: asyncio, uvloop, or auto, which is uvloop if it is installed"
-    )
 
     https_proxy: Annotated[ProxyUrl, Mark(unit="URL", variable="HTTPS_PROXY", is_secret=True)] = Field(
         default=None,
@@ -146,14 +168,6 @@ class ProgramSettings(Variables):
         description="What is reached without a proxy: names, domains, addresses, networks, or *",
     )
 
-    @field_validator("admin_addr")
-    @classmethod
-    def _refuse_one_address_for_both(cls, admin_addr: Address | None, others: ValidationInfo) -> Address | None:
-        """Refuse the public address for what is not public."""
-        if admin_addr is not None and admin_addr.port and admin_addr == others.data.get("api_addr"):
-            raise ValueError(f"'{admin_addr}': this is API_ADDR, too; give it its own, for example 127.0.0.1:19000")
-        return admin_addr
-
 
 class TopSettings(Variables):
     """What `sokken top` knows."""
@@ -163,7 +177,7 @@ class TopSettings(Variables):
     )
 
 
-class ServerSettings(ProgramSettings):
+class ServerSettings(TunnelSettings):
     """What `sokken server` knows."""
 
     policy_file: CredentialPath = Field(
@@ -252,7 +266,7 @@ class ServerSettings(ProgramSettings):
         return targets
 
 
-class ClientSettings(ProgramSettings):
+class ClientSettings(TunnelSettings):
     """What `sokken client` knows."""
 
     forwards: Forwards = Field(description="Listen addresses and the server URLs they are tunnelled to")
@@ -324,6 +338,48 @@ class ClientSettings(ProgramSettings):
             problem = "two forwards have this name; give each its own"
             raise ValueError(f"'{name}': {problem}, for example {name}-2")
         return self
+
+
+class OperatorSettings(ProgramSettings):
+    """What `sokken operator` knows."""
+
+    operator_watch_namespaces: KubernetesNames = Field(
+        default=(), description="Namespaces whose Tunnels it serves; without one those of the whole cluster"
+    )
+    operator_image: ImageReference = Field(
+        default=f"sokken:{__version__}",
+        description="Image of the clients of Tunnels that name none of their own",
+    )
+    operator_image_pull_policy: Annotated[Literal["IfNotPresent", "Always", "Never"], Mark(unit="name")] = Field(
+        default="IfNotPresent", description="When nodes pull that image"
+    )
+    operator_image_pull_secrets: KubernetesNames = Field(
+        default=(), description="Secrets in each Tunnel's namespace with which its clients' images are pulled"
+    )
+    operator_workers: Workers = Field(default=8, description="How many Tunnels are worked on at once")
+    operator_max_concurrent_rollouts: Rollouts = Field(
+        default=1, description="How many Tunnels' clients are replaced at once when the default image is another"
+    )
+    operator_network_policies: Switch = Field(
+        default=True, description="Whether it may make NetworkPolicies for Tunnels that ask for one"
+    )
+    operator_pod_monitors: Switch = Field(
+        default=True, description="Whether it may make PodMonitors for Tunnels that ask for one, where the API has them"
+    )
+    operator_lease_name: KubernetesName = Field(
+        default="sokken-operator", description="Name of the Lease that says which of several operators works"
+    )
+    operator_lease_namespace: Annotated[
+        OptionalKubernetesName, Mark(unit="name", example="sokken-system", shown_default="the operator's own")
+    ] = Field(default=None, description="Namespace of that Lease")
+    operator_pod_name: Annotated[Claim, Mark(unit="name", shown_default="the host name")] = Field(
+        default_factory=host_claim, description="Who this operator is in the Lease and in Events"
+    )
+    kubeconfig: Annotated[OptionalPath, Mark(unit="path", variable="KUBECONFIG", example="/etc/kubeconfig")] = Field(
+        default=None,
+        validation_alias="kubeconfig",
+        description="File that says where the API server is, and who asks; if absent, the pod's ServiceAccount does",
+    )
 
 
 def _first_repeated(items: Sequence[T]) -> T | None:

@@ -103,6 +103,28 @@ DRAIN_REMAINING: Final = Instrument(
 SPANS_DROPPED: Final = Instrument(
     "sokken.span.dropped", Kind.COUNTER, "{span}", "Spans that were recorded, or were to be, and were not delivered."
 )
+RECONCILE_DURATION: Final = Instrument(
+    "sokken.operator.reconcile.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long making a Tunnel true took.",
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+QUEUE_DEPTH: Final = Instrument(
+    "sokken.operator.queue.depth", Kind.LEVEL, "{tunnel}", "Tunnels that are due and wait for a worker."
+)
+LEADER: Final = Instrument(
+    "sokken.operator.leader", Kind.GAUGE, "", "1 if this operator is the one that works, else 0."
+)
+WATCH_AGE: Final = Instrument(
+    "sokken.operator.watch.age", Kind.GAUGE, "s", "Seconds since a watch of the API server last told anything."
+)
+TUNNELS: Final = Instrument(
+    "sokken.operator.tunnels", Kind.LEVEL, "{tunnel}", "Tunnels, by the status of their condition Ready."
+)
+API_FAILURES: Final = Instrument(
+    "sokken.operator.api.failures", Kind.COUNTER, "{request}", "Requests to the API server that did not succeed."
+)
 
 
 @dataclass(frozen=True, slots=True)

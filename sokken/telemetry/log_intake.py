@@ -23,12 +23,19 @@ _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
 class LoggingBridge(logging.Handler):
     """Takes a record of the standard library's logging into the chain, under its own logger's name."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.hushed: dict[str, tuple[str, ...]] = {}
+        """How messages begin that are passed over, by library."""
+
     def emit(self, record: logging.LogRecord) -> None:
         """Log the record as ``library_message``."""
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 a library's malformed call must not become a trace on standard error
             message = str(record.msg)
+        if message.startswith(self.hushed.get(record.name.partition(".")[0], ())):
+            return
         level = next((level for level in _LEVELS if record.levelno >= level), logging.DEBUG)
         structlog.get_logger(record.name).log(level, "library_message", message=message, exc_info=record.exc_info)
 
@@ -65,6 +72,14 @@ def capture_logging(level: int) -> None:
     # Tunnels tell of themselves, and health checks are not worth a line each.
     logging.getLogger("aiohttp.access").disabled = True
     warnings.showwarning = _log_warning
+
+
+def hush(library: str, *words: str) -> None:
+    """Take in only what a library warns of, and of that nothing that begins with the words."""
+    logging.getLogger(library).setLevel(logging.WARNING)
+    for handler in logging.root.handlers:
+        if isinstance(handler, LoggingBridge):
+            handler.hushed[library] = words
 
 
 def install_exception_hooks(loop: asyncio.AbstractEventLoop | None = None) -> None:

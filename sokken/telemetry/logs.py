@@ -22,12 +22,12 @@ from structlog.typing import FilteringBoundLogger
 
 from sokken.telemetry.console import format_console, wants_colour
 from sokken.telemetry.log_file import RotatingFile
-from sokken.telemetry.log_intake import capture_logging, exception_handler, install_exception_hooks
+from sokken.telemetry.log_intake import capture_logging, exception_handler, hush, install_exception_hooks
 from sokken.telemetry.log_queue import LineQueue
 from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
 from sokken.telemetry.log_values import describe_exception, make_plain, mask_address
 
-__all__ = ["batching", "configure", "exception_handler", "get_logger", "install_exception_hooks", "reopen"]
+__all__ = ["batching", "configure", "exception_handler", "get_logger", "hush", "install_exception_hooks", "reopen"]
 
 HEAD = ("timestamp", "level", "event", "logger", "role", "version", "service")
 _PEERS = frozenset({"peer", "forwarded_for"})

@@ -8,12 +8,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sokken.settings.opentelemetry import OpenTelemetry
 from sokken.telemetry.instruments import SPANS_DROPPED
 from sokken.telemetry.logs import get_logger
 from sokken.telemetry.metrics import Metrics
+from sokken.telemetry.reconciles import Reconciles
 from sokken.telemetry.trail import NO_TRAILS, Trails
 
 if TYPE_CHECKING:  # it loads OpenTelemetry
@@ -27,20 +28,13 @@ FAREWELL_SECONDS: Final = 5.0
 log = get_logger("telemetry")
 
 
-class TelemetrySettings(Protocol):
-    """What either program's settings have; a server's and a client's own are looked for."""
-
-    @property
-    def trace_session(self) -> str:
-        """``link``, ``child`` or ``off``."""
-
-
 class Telemetry:
-    """What was opened: ``trails`` for connections, ``metrics`` if somebody reads them."""
+    """What was opened: ``trails`` for connections, ``reconciles`` for Tunnels, ``metrics`` if somebody reads them."""
 
     def __init__(self, metrics: Metrics | None, spans: "Spans | None", trails: Trails) -> None:
         self.metrics = metrics
         self.trails = trails
+        self.reconciles = Reconciles(metrics, spans)
         self._spans = spans
         if metrics is not None and spans is not None:
             metrics.observe(lambda: [(SPANS_DROPPED, (), spans.delivery.dropped)])
@@ -52,10 +46,11 @@ class Telemetry:
             log.warning("telemetry_not_delivered", seconds=FAREWELL_SECONDS, detail="the collector takes too long")
 
 
-def open_telemetry(
-    asked: OpenTelemetry, settings: TelemetrySettings, role: str, version: str, *, is_scraped: bool
-) -> Telemetry:
-    """Open what is asked for; ``is_scraped`` is whether there is an address where metrics can be read."""
+def open_telemetry(asked: OpenTelemetry, settings: object, role: str, version: str, *, is_scraped: bool) -> Telemetry:
+    """Open what is asked for, with those of the settings that the program has.
+
+    ``is_scraped`` is whether there is an address where metrics can be read.
+    """
     for problem in asked.problems:
         log.warning("telemetry_unavailable", detail=problem)
     metrics = spans = None
@@ -72,7 +67,7 @@ def _open_metrics(asked: OpenTelemetry, role: str, version: str) -> Metrics:
     return open_metrics(role, version, asyncio.get_running_loop(), otlp=asked.metrics)
 
 
-def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, version: str) -> "Spans":
+def _open_spans(asked: OpenTelemetry, settings: object, role: str, version: str) -> "Spans":
     # They load OpenTelemetry.
     from sokken.telemetry.delivery import SpanDelivery  # noqa: PLC0415
     from sokken.telemetry.drafts import Draft  # noqa: PLC0415
@@ -86,7 +81,7 @@ def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, ve
             role,
             version,
             delivery,
-            session=settings.trace_session,
+            session=getattr(settings, "trace_session", "off"),
             propagates=asked.propagates,
             baggage_keys=getattr(settings, "baggage_keys", ()),
         )
@@ -95,7 +90,7 @@ def _open_spans(asked: OpenTelemetry, settings: TelemetrySettings, role: str, ve
         raise
 
 
-def _open_trails(settings: TelemetrySettings, metrics: Metrics | None, spans: "Spans | None") -> Trails:
+def _open_trails(settings: object, metrics: Metrics | None, spans: "Spans | None") -> Trails:
     if metrics is None and spans is None:
         return NO_TRAILS
     from sokken.telemetry.trails import LiveTrails  # noqa: PLC0415 -- as above

@@ -37,6 +37,7 @@ _KINDS: Final = {
     "sokken.accept": SpanKind.SERVER,
     "sokken.target.connect": SpanKind.CLIENT,
     "sokken.session": SpanKind.INTERNAL,
+    "sokken.reconcile": SpanKind.INTERNAL,
 }
 _MAX_BAGGAGE: Final = 8192  # bytes (W3C Baggage section 3.3.2)
 _MAX_VALUE: Final = 256

@@ -21,9 +21,8 @@ from tests.support.services import run, succeed
 def test_the_manifests_are_current(helm):
     found(helm)
     made = manifests(helm)
-    assert {path.name: path.read_text() for path in FOLDER.iterdir() if path.is_file()} == {
-        path.name: text for path, text in made.items()
-    }, "run: make manifests"
+    there = {path.name: path.read_text() for path in FOLDER.iterdir() if path.is_file()}
+    assert there == {path.name: text for path, text in made.items()}, "run: make manifests"
 
 
 def test_kubectl_builds_the_manifests():
@@ -31,10 +30,15 @@ def test_kubectl_builds_the_manifests():
     kinds = {thing["kind"] for thing in built}
     assert {"Namespace", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget"} <= kinds
     names = {thing["metadata"]["name"] for thing in built if thing["kind"] == "ConfigMap"}
-    (deployment,) = [thing for thing in built if thing["kind"] == "Deployment"]
+    assert {"CustomResourceDefinition", "ClusterRole"} <= kinds
+    (deployment,) = [
+        thing for thing in built if thing["kind"] == "Deployment" and thing["metadata"]["name"] == "sokken-server"
+    ]
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} == names
     assert {thing["metadata"].get("namespace", "sokken") for thing in built} == {"sokken"}
+    bindings = [thing for thing in built if thing["kind"].endswith("Binding")]
+    assert {subject["namespace"] for thing in bindings for subject in thing["subjects"]} == {"sokken"}
 
 
 def test_the_policy_of_the_manifests_is_one_and_allows_nothing(tmp_path):

@@ -83,7 +83,14 @@ CHECKS = {
         merged(TARGETS, {"image": {"tag": "a", "digest": "sha256:" + "0" * 64}}),
         "image.tag and image.digest",
     ),
-    "the operator": (merged(TARGETS, {"operator": {"enabled": True}}), "operator.enabled"),
+    "an operator without rights": (
+        merged(TARGETS, {"operator": {"enabled": True, "rbac": {"create": False}}}),
+        "operator.serviceAccount.name",
+    ),
+    "a namespace twice": (
+        merged(TARGETS, {"operator": {"enabled": True, "watchNamespaces": ["a", "a"]}}),
+        "operator.watchNamespaces",
+    ),
     "authorities of clients without TLS": (server(clientCA={"existingSecret": "a"}), "server.tls.existingSecret"),
     "two sources of authorities": (
         server(tls={"existingSecret": "a"}, clientCA={"existingSecret": "a", "existingConfigMap": "b"}),
@@ -165,8 +172,8 @@ def test_it_is_refused_and_named(case, helm):
 
 def test_all_problems_are_told_at_once():
     with pytest.raises(Refused) as refused:
-        render(client(server={"url": ""}, forwards=[]), {"operator": {"enabled": True}})
-    for named in ("operator.enabled", "client.server.url", "client.forwards"):
+        render(client(server={"url": ""}, forwards=[]), {"image": {"tag": "1", "digest": "sha256:" + "0" * 64}})
+    for named in ("image.tag and image.digest", "client.server.url", "client.forwards"):
         assert named in str(refused.value)
 
 

@@ -7,7 +7,19 @@ import yaml
 
 from charts.generate.kinds import PLACED
 from sokken.settings.catalogue import PROGRAMS, all_settings, settings_of
-from tests.support.charts import CASES, CHART, CLIENT, TARGETS, Refused, container, environment, render, render_case
+from tests.support.charts import (
+    CASES,
+    CHART,
+    CLIENT,
+    OPERATOR,
+    TARGETS,
+    Refused,
+    container,
+    environment,
+    merged,
+    render,
+    render_case,
+)
 
 # Each with the values that set it, where `settings` does not.
 VALUES = {
@@ -55,7 +67,28 @@ VALUES = {
         "SOKKEN_HEADERS_FILE": {"headers": {"existingSecret": "s"}},
         "SOKKEN_READINESS": {"readiness": "listener"},
     },
+    "operator": {
+        "SOKKEN_ADMIN_TOKEN_FILE": {"adminToken": {"existingSecret": "s"}},
+        "SOKKEN_DRAIN_TIMEOUT_SECONDS": {"drainTimeoutSeconds": 1},
+        "SOKKEN_OPERATOR_WATCH_NAMESPACES": {"watchNamespaces": ["a"]},
+        "SOKKEN_OPERATOR_MAX_CONCURRENT_ROLLOUTS": {"maxConcurrentRollouts": 2},
+        "SOKKEN_OPERATOR_NETWORK_POLICIES": {"rbac": {"networkPolicies": False}},
+        "SOKKEN_OPERATOR_POD_MONITORS": {"rbac": {"podMonitors": False}},
+    },
 }
+# The chart's own, of the release, the image and the pod.
+DECIDED = {
+    "operator": {
+        "SOKKEN_OPERATOR_IMAGE",
+        "SOKKEN_OPERATOR_IMAGE_PULL_POLICY",
+        "SOKKEN_OPERATOR_IMAGE_PULL_SECRETS",
+        "SOKKEN_OPERATOR_LEASE_NAME",
+        "SOKKEN_OPERATOR_LEASE_NAMESPACE",
+        "SOKKEN_OPERATOR_POD_NAME",
+    }
+}
+NOWHERE = {"KUBECONFIG"}
+"""Of no use in a cluster."""
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 ALWAYS = {"SOKKEN_API_ADDR", "SOKKEN_ADMIN_ADDR"}
 # A value for each that has no bounds, or whose example is none.
@@ -67,7 +100,8 @@ EXAMPLES = {
     "SOKKEN_PROXY_PROTOCOL": "off",
     "SOKKEN_MAX_MESSAGE_BYTES": 1048576,
 }
-LEAST = {"server": TARGETS, "client": CLIENT}
+SECRETS = {"global": {"imagePullSecrets": [{"name": "s"}]}}
+LEAST = {"server": TARGETS, "client": CLIENT, "operator": merged(OPERATOR, SECRETS)}
 
 every_setting = pytest.mark.parametrize(
     ("program", "variable"),
@@ -88,6 +122,8 @@ def example(variable):
         return 1000000.5
     if setting.unit in {"connections", "days", "files", "megabytes"}:
         return 1000000
+    if setting.unit == "Tunnels":
+        return 100
     return setting.example or "example"
 
 
@@ -102,7 +138,9 @@ def test_every_setting_is_reachable_from_values(program, variable):
     def variables(values):
         return {each["name"] for each in container(render(LEAST[program], {program: values}), program)["env"]}
 
-    if variable in ALWAYS | VALUES[program].keys():
+    if variable in NOWHERE:
+        assert variable not in variables({})
+    elif variable in ALWAYS | VALUES[program].keys() | DECIDED.get(program, set()):
         assert variable in variables(VALUES[program].get(variable, {}))
     else:
         value = example(variable)
@@ -116,13 +154,14 @@ def needed(variable):
 
 @every_setting
 def test_a_setting_with_a_value_of_its_own_is_refused_with_that_values_name(program, variable):
+    decided = ALWAYS | NOWHERE | DECIDED.get(program, set())
     if variable not in PLACED[program]:
-        assert variable not in ALWAYS | VALUES[program].keys()
+        assert variable not in decided | VALUES[program].keys()
         return
     with pytest.raises(Refused, match=f"{program}.settings.{variable}: ") as refused:
         render(LEAST[program], {program: {"settings": {variable: "x"}}})
     named = re.findall(rf"{program}\.([A-Za-z]+)", PLACED[program][variable])
-    assert named or variable in ALWAYS
+    assert named or variable in decided
     assert set(named) <= set(DEFAULTS[program])
     assert PLACED[program][variable] in str(refused.value)
 

@@ -23,6 +23,7 @@ CLIENT = {
     "server": {"enabled": False},
     "client": {"enabled": True, "server": {"url": "wss://tunnel.example"}, "forwards": [FORWARD]},
 }
+OPERATOR = {"server": {"enabled": False}, "operator": {"enabled": True}}
 
 Thing = dict[str, Any]
 
@@ -100,7 +101,7 @@ def _render(values: str, helm: str, release: str, namespace: str) -> Objects:
 
 
 def container(objects: Objects, component: str) -> Thing:
-    """The program's own container in a Deployment of server or client."""
+    """The program's own container in its Deployment."""
     deployment = next(
         thing
         for thing in objects.of("Deployment")

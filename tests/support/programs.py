@@ -109,7 +109,12 @@ class Program:
 
 
 def _is_setting(variable: str) -> bool:
-    return variable.startswith(("SOKKEN_", "OTEL_")) or variable.lower() in {"https_proxy", "http_proxy", "no_proxy"}
+    return variable.startswith(("SOKKEN_", "OTEL_")) or variable.lower() in {
+        "https_proxy",
+        "http_proxy",
+        "no_proxy",
+        "kubeconfig",
+    }
 
 
 def _matches(line: Line, event: str, fields: dict[str, object]) -> bool:

@@ -100,6 +100,7 @@ def test_imports_are_allowed_where_they_stand(module):
         "aiohttp",
         "cryptography",
         "jwt",
+        "kopf",
         "rich",
         "uvloop",
         "yaml",

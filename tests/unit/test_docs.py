@@ -9,7 +9,7 @@ import pytest
 
 from charts.generate.__main__ import documents as chart_documents
 from sokken.protocol.outcomes import ConnectOutcome, Outcome, Reason
-from sokken.settings.models import ClientSettings, ServerSettings
+from sokken.settings.catalogue import all_settings
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
@@ -42,8 +42,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def setting_names() -> set[str]:
-    fields = set(ServerSettings.model_fields) | set(ClientSettings.model_fields)
-    return {f"SOKKEN_{name.upper()}" for name in fields}
+    return {setting.variable for setting in all_settings().values()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)

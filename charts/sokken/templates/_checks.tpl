@@ -11,6 +11,9 @@ keys; all of them are told at once.
 {{- if .Values.client.enabled }}
 {{- $problems = concat $problems (include "sokken.checks.component" (list . "client") | fromJsonArray) (include "sokken.checks.client" . | fromJsonArray) }}
 {{- end }}
+{{- if .Values.operator.enabled }}
+{{- $problems = concat $problems (include "sokken.checks.component" (list . "operator") | fromJsonArray) (include "sokken.checks.operator" . | fromJsonArray) }}
+{{- end }}
 {{- with $problems }}
 {{- printf "\n\n%s\n" (join "\n" .) | fail }}
 {{- end }}
@@ -21,9 +24,6 @@ keys; all of them are told at once.
 {{- with .Values }}
 {{- if and .image.tag .image.digest }}
 {{- $problems = append $problems "image.tag and image.digest are both set: keep one" }}
-{{- end }}
-{{- if .operator.enabled }}
-{{- $problems = append $problems "operator.enabled: the operator is not in this version of the chart" }}
 {{- end }}
 {{- if and .telemetry.ca.existingSecret .telemetry.ca.existingConfigMap }}
 {{- $problems = append $problems "telemetry.ca.existingSecret and telemetry.ca.existingConfigMap are both set: keep one" }}
@@ -40,7 +40,7 @@ keys; all of them are told at once.
 {{- toJson $problems }}
 {{- end }}
 
-{{/* What holds for server and client alike: (list $ "server"). */}}
+{{/* What holds for every component alike: (list $ "server"). */}}
 {{- define "sokken.checks.component" -}}
 {{- $root := index . 0 }}
 {{- $name := index . 1 }}
@@ -51,7 +51,7 @@ keys; all of them are told at once.
 {{- with index $placed $setting }}
 {{- $problems = append $problems (printf "%s.settings.%s: %s" $name $setting .) }}
 {{- end }}
-{{- if hasKey $values.secretSettings $setting }}
+{{- if hasKey (default dict $values.secretSettings) $setting }}
 {{- $problems = append $problems (printf "%s.settings.%s and %s.secretSettings.%s are both set: keep one" $name $setting $name $setting) }}
 {{- end }}
 {{- end }}
@@ -114,6 +114,22 @@ keys; all of them are told at once.
 {{- end }}
 {{- if and .service.nodePort (eq .service.type "ClusterIP") }}
 {{- $problems = append $problems "server.service.nodePort needs server.service.type NodePort or LoadBalancer" }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{- define "sokken.checks.operator" -}}
+{{- $problems := list }}
+{{- with .Values.operator }}
+{{- if and (not .rbac.create) (not .serviceAccount.name) }}
+{{- $problems = append $problems "operator.rbac.create is false: name the ServiceAccount that has the rights in operator.serviceAccount.name" }}
+{{- end }}
+{{- if and $.Values.crds.install (semverCompare "<1.28.0-0" $.Capabilities.KubeVersion.Version) }}
+{{- $problems = append $problems "operator.enabled needs Kubernetes 1.28 or newer, because of the rules in the definition of Tunnels" }}
+{{- end }}
+{{- if ne (len .watchNamespaces) (len (uniq .watchNamespaces)) }}
+{{- $problems = append $problems "operator.watchNamespaces names a namespace twice" }}
 {{- end }}
 {{- end }}
 {{- toJson $problems }}

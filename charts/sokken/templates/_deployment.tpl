@@ -1,5 +1,5 @@
 {{/*
-One Deployment for server and client alike. A component brings three parts of its own, each a list in YAML:
+One Deployment for every program alike. A component brings three parts of its own, each a list in YAML:
 sokken.COMPONENT.files (what is mounted), sokken.COMPONENT.env, sokken.COMPONENT.ports; and sokken.COMPONENT.probe.
 */}}
 
@@ -17,7 +17,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  {{- if not $values.autoscaling.enabled }}
+  {{- if not (dig "autoscaling" "enabled" false $values) }}
   replicas: {{ $values.replicas }}
   {{- end }}
   minReadySeconds: 5
@@ -90,7 +90,7 @@ spec:
               mountPath: /tmp
             {{- range $files }}
             - name: {{ .name }}
-              mountPath: /etc/sokken/{{ .name }}
+              mountPath: {{ default (printf "/etc/sokken/%s" .name) .mountPath }}
               readOnly: true
             {{- end }}
             {{- with $values.extraVolumeMounts }}
@@ -114,7 +114,7 @@ spec:
 
 {{- define "sokken.graceSeconds" -}}
 {{- $values := index (index . 0).Values (index . 1) }}
-{{- add (ceil $values.endpointDelaySeconds) (ceil $values.drainTimeoutSeconds) 15 }}
+{{- add (ceil (dig "endpointDelaySeconds" 0 $values)) (ceil $values.drainTimeoutSeconds) 15 }}
 {{- end }}
 
 {{/* (list $ component "livenessProbe" "/livez") */}}

@@ -11,8 +11,10 @@ telemetry, and extraEnv last. Values are quoted as they are: nothing in them is 
   value: ":8000"
 - name: SOKKEN_ADMIN_ADDR
   value: ":19000"
+{{- if hasKey $values "endpointDelaySeconds" }}
 - name: SOKKEN_ENDPOINT_DELAY_SECONDS
   value: {{ include "sokken.text" $values.endpointDelaySeconds }}
+{{- end }}
 - name: SOKKEN_DRAIN_TIMEOUT_SECONDS
   value: {{ include "sokken.text" $values.drainTimeoutSeconds }}
 {{- with include (printf "sokken.%s.env" $component) $root | trim }}

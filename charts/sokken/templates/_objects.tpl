@@ -1,4 +1,4 @@
-{{/* The small objects that server and client have alike, each given (list $ "server"). */}}
+{{/* The small objects that components have alike, each given (list $ "server"). */}}
 
 {{- define "sokken.serviceAccount" -}}
 {{- $root := index . 0 }}
@@ -20,7 +20,8 @@ automountServiceAccountToken: false
 {{/* With one pod it would only keep nodes from being drained. */}}
 {{- define "sokken.podDisruptionBudget" -}}
 {{- $values := index (index . 0).Values (index . 1) }}
-{{- $least := ternary $values.autoscaling.minReplicas $values.replicas $values.autoscaling.enabled | int }}
+{{- $scaling := default (dict "enabled" false) $values.autoscaling }}
+{{- $least := ternary $scaling.minReplicas $values.replicas $scaling.enabled | int }}
 {{- if and $values.podDisruptionBudget.enabled (gt $least 1) -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget

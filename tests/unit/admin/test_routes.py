@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 import sokken.admin
+from sokken.admin.door import Door, parse_admin_token
+from sokken.admin.routes import PlainAdmin
+from sokken.protocol.address import Address
 from sokken.protocol.outcomes import Outcome
 from sokken.transport.connections import Connections
-from tests.support.admin import TOKEN, admit, bearer, sites
-from tests.support.loops import run
+from sokken.transport.files import WatchedFile
+from sokken.transport.http import HttpService
+from sokken.transport.listen import bind
+from tests.support.admin import TOKEN, Site, admit, bearer, sites
+from tests.support.loops import planes, run
 from tests.support.raw_http import exchange, request
 
 PAGE = Path(sokken.admin.__file__).parent / "page"
@@ -129,3 +135,33 @@ def test_heads_as_the_public_address_takes_them():
     first, *others = run(main())
     assert first in {400, 421}
     assert others == [431, 400, 400]
+
+
+def test_a_program_without_connections_has_probes_status_and_metrics(tmp_path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+
+    async def main():
+        file = WatchedFile(token, parse_admin_token, "SOKKEN_ADMIN_TOKEN_FILE")
+        door = Door(file, frozenset(), [])
+        admin = PlainAdmin(door, lambda: {"role": "operator"}, lambda: "draining", lambda: "it hangs")
+        async with planes() as plane:
+            sockets = bind(Address("127.0.0.1", 0), "SOKKEN_ADMIN_ADDR")
+            http = HttpService(plane, admin.app(), sockets)
+            await http.start()
+            site = Site(sockets[0].getsockname(), Connections(1), http)
+            answers = {
+                path: [await site.ask(path), await site.ask(path, bearer())]
+                for path in ("/livez", "/readyz", "/statusz", "/metrics", "/connections", "/")
+            }
+            await http.close()
+        return answers
+
+    answers = run(main())
+    assert [(answer.status, answer.body) for answer in answers["/livez"]] == [(503, b"it hangs\n")] * 2
+    assert [(answer.status, answer.body) for answer in answers["/readyz"]] == [(503, b"draining\n")] * 2
+    assert answers["/statusz"][0].status == 401
+    assert json.loads(answers["/statusz"][1].body) == {"role": "operator"}
+    assert "Content-Security-Policy".lower() in answers["/statusz"][1].fields
+    assert [answer.status for answer in answers["/metrics"]] == [401, 404]
+    assert {answer.status for path in ("/connections", "/") for answer in answers[path]} == {404}

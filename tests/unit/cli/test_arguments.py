@@ -5,7 +5,7 @@ import pytest
 from sokken.cli.arguments import load_settings, parse_arguments
 from sokken.cli.options import parse_command_line
 from sokken.protocol.address import Address, Forward, parse_forward, parse_server_url
-from sokken.settings import ClientSettings, InvalidSettings, ServerSettings
+from sokken.settings import ClientSettings, InvalidSettings, OperatorSettings, ServerSettings
 
 URL = "ws://machine-b:8000/tunnel/127.0.0.1:22"
 
@@ -114,6 +114,13 @@ def test_all_problems_come_together(monkeypatch):
         "unknown option -base-pth, did you mean -base-path?",
         "argument 1 (API_ADDR)",
         "argument 2 (REMOTE_ADDR)",
-        "option -max-connections",
         "variable SOKKEN_LOG_DEBUG",
+        "option -max-connections",
     ]
+
+
+def test_the_operator_has_one_argument():
+    words = parse_command_line(["operator", ":8000", "127.0.0.1:22"])
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(OperatorSettings, words)
+    assert str(caught.value) == "argument 2: '127.0.0.1:22': the operator has one argument, API_ADDR, for example :8000"

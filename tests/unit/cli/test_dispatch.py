@@ -87,7 +87,10 @@ def test_no_command_is_a_usage_error(capsys, arguments):
         (["check-confg"], "unknown command 'check-confg', did you mean check-config?"),
         (["check-config", "sever"], "unknown command 'sever', did you mean server?"),
         (["zzz"], "unknown command 'zzz', for example sokken server --help"),
-        (["check-config"], "check-config is followed by server or client, for example sokken check-config server"),
+        (
+            ["check-config"],
+            "check-config is followed by server, client or operator, for example sokken check-config server",
+        ),
         (["-log-debg"], "unknown option -log-debg, did you mean -log-debug?"),
     ],
 )

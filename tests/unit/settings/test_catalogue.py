@@ -50,8 +50,9 @@ def test_a_default_of_its_own_is_described():
 
 
 def test_settings_belong_to_programs():
-    assert list(PROGRAMS) == ["server", "client"]
-    assert programs_of("log_file") == ["server", "client"]
+    assert list(PROGRAMS) == ["server", "client", "operator"]
+    assert programs_of("log_file") == ["server", "client", "operator"]
+    assert programs_of("max_connections") == ["server", "client"]
     assert programs_of("targets") == ["server"]
     assert programs_of("forwards") == ["client"]
     assert {setting.name for setting in ALL} == {name for program in PROGRAMS.values() for name in program.model_fields}

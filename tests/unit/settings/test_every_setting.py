@@ -23,6 +23,7 @@ BROKEN = {
     "connections": "0",
     "days": "0",
     "files": "-1",
+    "image": "no image",
     "lines": "no field",
     "list": "://",
     "megabytes": "none",
@@ -32,6 +33,7 @@ BROKEN = {
     "seconds": "-1",
     "text": "\x01",
     "true or false": "perhaps",
+    "Tunnels": "0",
     "URL": "ftp://a",
 }
 """By unit."""
@@ -115,6 +117,18 @@ EFFECTS = {
     "check_interval_seconds": (
         "integration/test_health.py::test_a_client_is_ready_once_its_server_has_said_yes_and_stays_so"
     ),
+    "operator_watch_namespaces": "integration/test_operator.py::test_only_the_namespaces_that_it_shall_watch",
+    "operator_image": "integration/test_operator.py::test_the_default_image_and_how_it_is_pulled",
+    "operator_image_pull_policy": "integration/test_operator.py::test_the_default_image_and_how_it_is_pulled",
+    "operator_image_pull_secrets": "integration/test_operator.py::test_the_default_image_and_how_it_is_pulled",
+    "operator_workers": "integration/test_operator.py::test_so_many_tunnels_are_worked_on_at_once",
+    "operator_max_concurrent_rollouts": "integration/test_operator.py::test_so_many_tunnels_roll_at_once",
+    "operator_network_policies": "integration/test_operator.py::test_what_it_may_not_write_it_does_not_watch",
+    "operator_pod_monitors": "integration/test_operator.py::test_what_it_may_not_write_it_does_not_watch",
+    "operator_lease_name": "integration/test_operator.py::test_the_lease_is_where_and_called_as_it_was_asked_for",
+    "operator_lease_namespace": "integration/test_operator.py::test_the_lease_is_where_and_called_as_it_was_asked_for",
+    "operator_pod_name": "integration/test_operator.py::test_it_leads_works_and_gives_the_lease_back_at_the_end",
+    "kubeconfig": "integration/test_operator.py::test_it_leads_works_and_gives_the_lease_back_at_the_end",
     "readiness": "integration/test_health.py::test_a_client_that_only_listens_is_ready_without_a_server",
 }
 """The test that sets it at a real program and sees the difference."""
@@ -140,6 +154,19 @@ def test_it_takes_effect(name):
     assert test in functions_of(path)
     spelling = rf"\b(SOKKEN_)?{ALL[name].variable.removeprefix('SOKKEN_')}\b|\"{ALL[name].option}\""
     assert re.search(spelling, read(path))
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    """Of who has access to a cluster, which the operator needs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube/config").write_text(
+        "{current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], "
+        "clusters: [{name: a, cluster: {server: 'https://a'}}], users: [{name: a, user: {}}]}"
+    )
 
 
 def check(capsys, monkeypatch, name, value):

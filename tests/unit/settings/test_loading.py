@@ -136,7 +136,7 @@ def test_all_problems_are_told_and_malformed_ones_first():
     with pytest.raises(InvalidSettings) as caught:
         load(ServerSettings, {"targets": "a:1", "max_connections": "0", "log_debug": "x"})
     error = caught.value
-    assert [problem.setting for problem in error.problems] == ["max_connections", "log_debug", "api_addr"]
+    assert [problem.setting for problem in error.problems] == ["log_debug", "max_connections", "api_addr"]
     assert str(error) == error.problems[0].text
     assert not error.is_missing
     assert isinstance(error, SokkenError)

@@ -50,6 +50,22 @@ def test_libraries_debug_only_when_asked(log_to):
     assert [(line["level"], line["message"]) for line in lines()] == [("debug", "wanted")]
 
 
+def test_a_library_that_says_too_much_is_hushed(lines):
+    try:
+        logs.hush("talkative", "never mind", "as usual")
+        logging.getLogger("talkative.part").info("it goes on")
+        logging.getLogger("talkative.part").warning("as usual: nothing")
+        logging.getLogger("talkative.part").warning("this is as usual not")
+        logging.getLogger("other").warning("as usual: nothing")
+        assert [(line["logger"], line["message"]) for line in lines()] == [
+            ("talkative.part", "this is as usual not"),
+            ("other", "as usual: nothing"),
+        ]
+    finally:
+        logs.hush("talkative")
+        logging.getLogger("talkative").setLevel(logging.NOTSET)
+
+
 def test_a_library_s_malformed_call_is_told_as_it_is(run_program):
     done = run_program("import logging; configure(); logging.getLogger('other').error('%d things', 'many')")
     (line,) = [json.loads(line) for line in done.error.splitlines()]

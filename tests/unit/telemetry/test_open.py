@@ -55,11 +55,19 @@ asyncio.run(main())
     assert (done.returncode, done.stderr) == (0, "")
 
 
+class Unacceptable:
+    """Settings that the SDK does not take."""
+
+    @property
+    def trace_session(self):
+        raise ValueError("this is not accepted")
+
+
 def test_what_the_sdk_does_not_accept_is_a_warning_and_no_end(lines):
     asked = OpenTelemetry(traces=True, problems=("OTEL_SOMETHING: is wrong",))
 
     async def main():
-        telemetry = open_telemetry(asked, SimpleNamespace(), "server", "1", is_scraped=False)
+        telemetry = open_telemetry(asked, Unacceptable(), "server", "1", is_scraped=False)
         await telemetry.close()
         return telemetry
 
@@ -76,7 +84,7 @@ def test_what_could_not_be_opened_leaves_nothing_behind(lines):
 
     async def main():
         asked = OpenTelemetry(traces=True)
-        await open_telemetry(asked, SimpleNamespace(), "server", "1", is_scraped=False).close()
+        await open_telemetry(asked, Unacceptable(), "server", "1", is_scraped=False).close()
 
     run(main())
     assert [line["event"] for line in lines()] == ["telemetry_unavailable"]
