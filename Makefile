@@ -12,7 +12,7 @@ IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean image test-image docker manifests test-deploy helm e2e
+	bench-programs bench-workloads crd docs lock clean image test-image docker manifests test-deploy helm e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -70,15 +70,17 @@ bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through th
 	@scripts/bench-programs || echo "The workloads go on without them." >&2
 	$(BIN)/python -m bench.workloads.run $(ARGS)
 
-docs: $(READY) ## write docs/settings.md, tables in docs/operator.md, and the chart's schema and README, from what they describe
+docs: $(READY) ## write what of the documents is made from the code, and the chart's schema and README from its values
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m sokken.operator.document < docs/operator.md > docs/operator.md.new
 	mv docs/operator.md.new docs/operator.md
 	$(BIN)/python -m charts.generate
 
-manifests: $(READY) helm ## write k8s/ from the chart, and the definition of Tunnels from its model
+crd: $(READY) ## write k8s/crds from the model of the Tunnel
 	@scripts/write-crd $(BIN)/python
+
+manifests: $(READY) crd helm ## write k8s/ from the chart and the model of the Tunnel
 	$(BIN)/python -m charts.generate manifests
 
 test-deploy: $(READY) helm ## the chart rendered with many values, by the real helm; no cluster

@@ -149,7 +149,7 @@ def _set_default(schema: Manifest) -> None:
         schema["default"] = default
 
 
-_HEAD: Final = "# Made from sokken/operator/model by `make manifests`; do not edit.\n"
+_HEAD: Final = "# Made from sokken/operator/model by `make crd`; do not edit.\n"
 _LINE: Final = 200
 
 

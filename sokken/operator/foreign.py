@@ -29,9 +29,9 @@ def build_removal(desired: Manifest, live: Manifest) -> tuple[Operation, ...]:
 
 
 def find_scaler(live: Manifest) -> str:
-    """Who else has set a Deployment's replicas last; "" if nobody has."""
-    path = ("f:spec", "f:replicas")
-    return next((manager for manager, fields in _managers(live) if manager != FIELD_MANAGER and _has(fields, path)), "")
+    """Which program has set a Deployment's replicas last, if it was not us. Somebody with kubectl does it once."""
+    owners = (manager for manager, fields in _managers(live) if _has(fields, ("f:spec", "f:replicas")))
+    return next((owner for owner in owners if owner != FIELD_MANAGER and not owner.startswith("kubectl")), "")
 
 
 def _extra(desired: Any, live: Any, pointer: str, path: Path) -> Iterator[tuple[str, Path]]:  # noqa: ANN401 -- JSON

@@ -6,6 +6,7 @@ its own for the rules. The real API server is asked in tests/e2e.
 
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import cel
@@ -82,9 +83,12 @@ def _unknown_fields(schema: dict[str, Any], value: Any, path: str) -> Iterator[s
             yield from _unknown_fields(schema.get("items", {}), item, f"{path}[{index}]")
 
 
+_compiled = cache(cel.compile)
+
+
 def _broken_rules(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     for rule in schema.get(RULES, ()):
-        if not cel.evaluate(rule["rule"], cel.Context({"self": value})):
+        if not _compiled(rule["rule"]).execute(cel.Context({"self": value})):
             yield f"{(path + rule.get('fieldPath', '')).lstrip('.')}: {rule['message']}"
     if isinstance(value, dict):
         for name, each in value.items():

@@ -7,7 +7,8 @@ from typing import Any
 
 from sokken.operator.model import Tunnel
 from sokken.operator.reconcile import Plan
-from sokken.operator.resources import Defaults, build
+from sokken.operator.resources import Annotation, Defaults, build
+from sokken.operator.resources.environment import connection_hash
 from sokken.operator.status import Answer, Failure, Observed, Report, describe
 from sokken.operator.status.answers import Check, File
 from tests.support.golden_manifests import DEFAULTS
@@ -18,9 +19,15 @@ URL = "wss://tunnel.example.com/tunnel/db.internal:5432"
 TOKEN_FILE = "/etc/sokken/credentials/token"
 
 
-def pod(name: str = "db-sokken-1", *, ready: bool = True, draining: str = "", **status: Any) -> dict[str, Any]:
-    """A pod as the API server gives it."""
-    metadata = {"name": name, "uid": f"uid-of-{name}"} | ({"deletionTimestamp": draining} if draining else {})
+def pod(
+    name: str = "db-sokken-1", *, ready: bool = True, draining: str = "", of: Tunnel | None = None, **status: Any
+) -> dict[str, Any]:
+    """A pod as the API server gives it; ``of`` is the Tunnel as it was when it was made, if not the scene's."""
+    metadata: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}"}
+    if draining:
+        metadata["deletionTimestamp"] = draining
+    if of is not None:
+        metadata["annotations"] = {Annotation.CONNECTION_HASH.value: connection_hash(of.spec)}
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     return {
         "metadata": metadata,
@@ -89,7 +96,9 @@ class Scene:
             f"uid-of-{name}": replace(each, asked_at=now) if each.asked_at == NOW else each
             for name, each in self.answers.items()
         }
-        return Observed(kept, self.pods, answers, self.plan, self.failures)
+        annotations = {Annotation.CONNECTION_HASH.value: connection_hash(self.tunnel.spec)}
+        pods = [{**each, "metadata": {"annotations": annotations, **each["metadata"]}} for each in self.pods]
+        return Observed(kept, pods, answers, self.plan, self.failures)
 
     def report(self, now: datetime = NOW) -> Report:
         return describe(self.tunnel, self.observed(now), self.defaults, now)

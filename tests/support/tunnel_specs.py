@@ -1,5 +1,6 @@
 """Any Tunnel that the API server would admit: made from the schema of its definition, for hypothesis."""
 
+from functools import cache
 from typing import Any
 
 from hypothesis import assume
@@ -52,18 +53,26 @@ GIVEN = {
 """Fields whose rules say more than their schema."""
 
 
+NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,54}[a-z0-9])?", fullmatch=True)
+
+
 @st.composite
 def tunnel_documents(draw: st.DrawFn) -> dict[str, Any]:
     """One that is admitted, with its defaults."""
-    spec = draw(_strategy(SPEC, ""))
+    spec = draw(_any_spec())
     for index, forward in enumerate(spec["forwards"]):
         forward["listenPort"] = 1024 + index
         forward.pop("servicePort", None)
     try:
-        return admit(CRD, document(spec, name=draw(st.from_regex(r"[a-z]([-a-z0-9]{0,54}[a-z0-9])?", fullmatch=True))))
+        return admit(CRD, document(spec, name=draw(NAMES)))
     except Refused:
         assume(condition=False)
         raise
+
+
+@cache
+def _any_spec() -> st.SearchStrategy[Any]:
+    return _strategy(SPEC, "")
 
 
 def _strategy(schema: dict[str, Any], path: str) -> st.SearchStrategy[Any]:

@@ -229,6 +229,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("service", {"labels": {"a": "b c"}}, "spec.service.labels.a", "b c"),
     ("service", {"annotations": {"/": "c"}}, "spec.service.annotations", "an annotation's name"),
     ("podTemplate", {"labels": {"sokken.dev/tunnel": "a"}}, "spec.podTemplate.labels", "operator's own"),
+    ("podTemplate", {"annotations": {"sokken.dev/x": "a"}}, "spec.podTemplate.annotations", "operator's own"),
     ("podTemplate", {"env": [{"name": "SOKKEN_FORWARDS", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),
     ("podTemplate", {"env": [{"name": "sokken_token_file", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),
     ("podTemplate", {"env": [{"name": "a-b"}]}, "spec.podTemplate.env[0].name", "a-b"),

@@ -125,7 +125,10 @@ class PodTemplate(Model):
         default={}, description="Labels for the pods; the operator's own win"
     )
     annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), names_within("an annotation")
+        dict[str, Annotated[str, Field(max_length=4096)]],
+        Field(max_length=32),
+        names_within("an annotation"),
+        without(f"{GROUP}/"),
     ] = Field(default={}, description="Annotations for the pods; changing one rolls them")
     resources: Resources | None = Field(
         default=None, description="What a pod asks for and may use; else 50m and 64Mi, and 512Mi at most"

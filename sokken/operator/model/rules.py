@@ -37,8 +37,8 @@ class Model(BaseModel):
     )
 
     def dump(self) -> dict[str, Any]:
-        """As the API has it, without what is absent or empty; an empty selector stays, because it selects all."""
-        return _without_empty(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+        """As the API has it, without what was left out or is its default."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,17 +53,6 @@ class Schema:
         for key, value in self.keys.items():
             schema[key] = [*schema[key], *value] if key == RULES and key in schema else value
         return schema
-
-
-def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    trimmed = {name: _trim(value) for name, value in fields.items()}
-    return {name: value for name, value in trimmed.items() if value not in ({}, []) or name == "labelSelector"}
-
-
-def _trim(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    if isinstance(value, dict):
-        return _without_empty(value)
-    return [_trim(item) for item in value] if isinstance(value, list) else value
 
 
 def rule(expression: str, message: str, field: str = "") -> dict[str, str]:

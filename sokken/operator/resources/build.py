@@ -126,7 +126,7 @@ def _deployment(tunnel: Tunnel, defaults: Defaults) -> Manifest:
 
 def spec_hash(tunnel: Tunnel) -> str:
     """Of what a user has said about pods. What he left out is not in it, so that a new field changes no hash."""
-    said = tunnel.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    said = tunnel.spec.dump()
     return hash_of({name: value for name, value in said.items() if name not in ("replicas", "updatePolicy")})
 
 

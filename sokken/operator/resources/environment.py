@@ -10,6 +10,7 @@ from sokken.operator.model import Tunnel, TunnelSpec
 from sokken.operator.model.names import ADMIN_PORT, HEALTH_PORT
 from sokken.operator.model.spec import Forward, Target, Telemetry
 from sokken.operator.resources.credentials import file_settings
+from sokken.operator.resources.naming import hash_of
 
 ENDPOINT_DELAY_SECONDS: Final = 5
 """How long a pod that is to go still takes connections: kube-proxy and load balancers learn of it late."""
@@ -49,6 +50,12 @@ def literal_settings(tunnel: Tunnel) -> dict[str, str]:
         **file_settings(spec),
     }
     return {name: value for name, value in settings.items() if value}
+
+
+def connection_hash(spec: TunnelSpec) -> str:
+    """Of all that decides whether the server would let a pod in. What a pod says is about this spec if it has this."""
+    said = {name: value for name, value in spec.dump().items() if name in ("server", "auth", "proxy")}
+    return hash_of([said, [format_forward(spec, forward) for forward in spec.forwards]])
 
 
 def format_forward(spec: TunnelSpec, forward: Forward) -> str:

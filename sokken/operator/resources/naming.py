@@ -30,6 +30,8 @@ class Annotation(StrEnum):
     """Of the pod template as it was rendered."""
     SPEC_HASH = f"{GROUP}/spec-hash"
     """Of the Tunnel's spec that the template was rendered for."""
+    CONNECTION_HASH = f"{GROUP}/connection-hash"
+    """On pods: of all in the spec that decides whether the server lets them in."""
     ROLLED_BY = f"{GROUP}/rolled-by"
     """Who made the template change last: ``tunnel`` or ``operator``."""
     IGNORE_DRAIN_BACKLOG = f"{GROUP}/ignore-drain-backlog"

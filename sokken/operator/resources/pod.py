@@ -10,8 +10,8 @@ from sokken.operator.model import Tunnel, TunnelSpec
 from sokken.operator.model.names import ADMIN_PORT, HEALTH_PORT, RESERVED_PREFIX
 from sokken.operator.resources import credentials
 from sokken.operator.resources.defaults import Defaults, choose_image
-from sokken.operator.resources.environment import ENDPOINT_DELAY_SECONDS, client_environment
-from sokken.operator.resources.naming import child_name, common_labels, selector_labels
+from sokken.operator.resources.environment import ENDPOINT_DELAY_SECONDS, client_environment, connection_hash
+from sokken.operator.resources.naming import Annotation, child_name, common_labels, selector_labels
 
 ADMIN: Final = f"{RESERVED_PREFIX}admin"
 HEALTH: Final = f"{RESERVED_PREFIX}health"
@@ -33,7 +33,7 @@ def pod_template(tunnel: Tunnel, defaults: Defaults) -> dict[str, Any]:
     return {
         "metadata": present(
             labels={**wanted.labels, **common_labels(tunnel)},
-            annotations=wanted.annotations,
+            annotations={**wanted.annotations, Annotation.CONNECTION_HASH.value: connection_hash(tunnel.spec)},
         ),
         "spec": _pod_spec(tunnel, defaults),
     }
@@ -126,7 +126,8 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, 
 
 def _pod_security(wanted: dict[str, Any]) -> dict[str, Any]:
     """Restricted. Without a user: the image's has a number that is not 0, and OpenShift gives its own."""
-    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **wanted}
+    seccomp = {"type": "RuntimeDefault", **wanted.get("seccompProfile", {})}
+    return {"runAsNonRoot": True, **wanted, "seccompProfile": seccomp}
 
 
 def _spread(tunnel: Tunnel, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:

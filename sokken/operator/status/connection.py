@@ -44,7 +44,11 @@ OUTCOMES: Final[Mapping[str, Reason]] = {
 
 
 def judge_connection(tunnel: Tunnel, pods: Sequence[Pod]) -> Verdict:
-    """Whether the servers would let the ready pods in; where none is ready, what the others are told."""
+    """Whether the servers would let the ready pods in; where none is ready, what the others are told.
+
+    ``pods`` are those of this spec. Where its server, credentials or targets have just been changed there is none yet,
+    though old ones serve: it is not known then whether what is asked for now can be had.
+    """
     if not pods:
         return _without_pods(tunnel)
     asked = [pod for pod in pods if pod.is_ready] or pods
@@ -85,7 +89,7 @@ def judge_references(tunnel: Tunnel, pods: Sequence[Pod]) -> Verdict:
 def _without_pods(tunnel: Tunnel) -> Verdict:
     if tunnel.spec.replicas == 0:
         return unknown(Reason.SUSPENDED, "there is no pod that could tell, because replicas is 0")
-    return unknown(Reason.PENDING, "there is no pod yet that could tell")
+    return unknown(Reason.PENDING, "there is no pod of this spec yet that could tell")
 
 
 def _refusals(tunnel: Tunnel, pod: Pod) -> Iterator[tuple[Reason, str]]:

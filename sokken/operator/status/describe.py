@@ -43,13 +43,16 @@ class Report:
 
 def describe(tunnel: Tunnel, observed: Observed, defaults: Defaults, now: datetime) -> Report:
     """The status of a Tunnel whose plan was carried out."""
-    pods = serving_pods(observed, now)
+    pods = serving_pods(tunnel, observed, now)
+    current = [pod for pod in pods if pod.is_current]
     verdicts: Verdicts = {
         ConditionType.ACCEPTED: _judge_acceptance(tunnel, observed, defaults),
-        ConditionType.REFERENCES_RESOLVED: _as_known(tunnel, ConditionType.REFERENCES_RESOLVED, judge_references, pods),
+        ConditionType.REFERENCES_RESOLVED: _as_known(
+            tunnel, ConditionType.REFERENCES_RESOLVED, judge_references, current
+        ),
         ConditionType.AVAILABLE: judge_availability(tunnel, observed, pods),
         ConditionType.PROGRESSING: judge_progress(tunnel, observed, pods, now),
-        ConditionType.CONNECTED: _as_known(tunnel, ConditionType.CONNECTED, judge_connection, pods),
+        ConditionType.CONNECTED: _as_known(tunnel, ConditionType.CONNECTED, judge_connection, current),
     }
     verdicts[ConditionType.READY] = _sum_up(tunnel, verdicts)
     status = {"observedGeneration": tunnel.generation, **_describe_children(tunnel, observed)}
@@ -70,13 +73,18 @@ def _as_known(
     judge: Callable[[Tunnel, Sequence[Pod]], Verdict],
     pods: Sequence[Pod],
 ) -> Verdict:
-    """What pods say; while there are some and none has been asked yet, what was known before.
+    """What the pods of this spec say; while some are ready and none has been asked yet, what was known before.
 
     After a start of the operator nobody has been asked, and new pods are asked only after a while: neither is news.
     """
     verdict = judge(tunnel, pods)
     before = next((each for each in tunnel.status.get("conditions", ()) if each["type"] == kind), None)
-    if verdict.reason is not Reason.PENDING or not pods or before is None or before["reason"] not in set(Reason):
+    if (
+        verdict.reason is not Reason.PENDING
+        or not any(pod.is_ready for pod in pods)
+        or before is None
+        or before["reason"] not in set(Reason)
+    ):
         return verdict
     return Verdict(before["status"], Reason(before["reason"]), before["message"])
 

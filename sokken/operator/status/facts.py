@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sokken.operator.model import Tunnel
 from sokken.operator.reconcile import Plan, Ref
-from sokken.operator.resources import Manifest
+from sokken.operator.resources import Annotation, Manifest
+from sokken.operator.resources.environment import connection_hash
 from sokken.operator.status.answers import Answer, Check, File
 
 _FRESH: Final = timedelta(seconds=120)
@@ -48,6 +50,8 @@ class Pod:
 
     name: str
     is_ready: bool
+    is_current: bool
+    """What it says of its server is about this spec."""
     answer: Answer | None
     manifest: Manifest
 
@@ -62,12 +66,12 @@ class Pod:
         return self.answer.files if self.answer else ()
 
 
-def serving_pods(observed: Observed, now: datetime) -> tuple[Pod, ...]:
+def serving_pods(tunnel: Tunnel, observed: Observed, now: datetime) -> tuple[Pod, ...]:
     """Those that do not drain, by name. What a pod said long ago is not known any more."""
-    return tuple(sorted(_serving(observed, now), key=lambda pod: pod.name))
+    return tuple(sorted(_serving(connection_hash(tunnel.spec), observed, now), key=lambda pod: pod.name))
 
 
-def _serving(observed: Observed, now: datetime) -> Iterator[Pod]:
+def _serving(wanted: str, observed: Observed, now: datetime) -> Iterator[Pod]:
     for manifest in observed.pods:
         metadata = manifest["metadata"]
         if is_draining(manifest) or manifest.get("status", {}).get("phase") in ("Failed", "Succeeded"):
@@ -75,7 +79,8 @@ def _serving(observed: Observed, now: datetime) -> Iterator[Pod]:
         answer = observed.answers.get(metadata["uid"])
         if answer is not None and now - answer.asked_at > _FRESH:
             answer = None
-        yield Pod(metadata["name"], _is_ready(manifest), answer, manifest)
+        is_current = metadata.get("annotations", {}).get(Annotation.CONNECTION_HASH.value) == wanted
+        yield Pod(metadata["name"], _is_ready(manifest), is_current, answer, manifest)
 
 
 def wants_answer(pod: Manifest) -> bool:

@@ -40,7 +40,7 @@ _HELD: Final = {
 
 def is_invalid(failure: Failure) -> bool:
     """Whether it is the spec's fault that an object was refused."""
-    return failure.code in _UNPROCESSABLE
+    return failure.verb == "apply" and failure.code in _UNPROCESSABLE
 
 
 def judge_availability(tunnel: Tunnel, observed: Observed, pods: Sequence[Pod]) -> Verdict:
@@ -84,19 +84,24 @@ def judge_progress(tunnel: Tunnel, observed: Observed, pods: Sequence[Pod], now:
 
 
 def _judge_rollout(deployment: Manifest, observed: Observed, pods: Sequence[Pod]) -> Verdict:
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    progress = find_condition(deployment, "Progressing")
-    if progress.get("status") == FALSE:
-        new = explain_pods([pod for pod in pods if not pod.is_ready])
-        why = f": {new.message}" if new else ""
+    why = _explain_delay(deployment, pods)
+    if find_condition(deployment, "Progressing").get("status") == FALSE:
         return bad(Reason.ROLLOUT_STUCK, f"new pods have not become ready{why}")
     if not is_rolled_out(deployment):
-        updated = status.get("updatedReplicas", 0)
-        return good(Reason.ROLLING_OUT, f"{updated} of {wanted} pods are as the spec wants them")
+        return good(Reason.ROLLING_OUT, f"pods are being made as the spec wants them{why}")
     leaving = sorted(pod["metadata"]["deletionTimestamp"] for pod in observed.pods if is_draining(pod))
     if leaving:
         return good(Reason.DRAINING, f"{len(leaving)} old pods drain, the oldest until {leaving[0]} at most")
     return good(Reason.ROLLOUT_COMPLETE, "all pods are as the spec wants them")
+
+
+def _explain_delay(deployment: Manifest, pods: Sequence[Pod]) -> str:
+    """What stops new pods, if anything does."""
+    refused = find_condition(deployment, "ReplicaFailure")
+    if refused.get("status") == TRUE:
+        return f": they cannot be made: {refused.get('message')}"
+    new = explain_pods([pod for pod in pods if not pod.is_ready])
+    return f": {new.message}" if new else ""
 
 
 def _refused(failure: Failure) -> Verdict:

@@ -17,7 +17,7 @@ def test_what_is_good(spec):
     assert accept_tunnel(document(spec)).name == "db"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tunnel_documents())
 def test_whatever_is_admitted_and_accepted_makes_settings_that_a_client_starts_with(document):
     try:

@@ -28,7 +28,7 @@ def nodes(schema, path=""):
 
 
 def test_the_committed_file_is_current():
-    assert COMMITTED.read_text() == format_crd(), "run: make manifests"
+    assert COMMITTED.read_text() == format_crd(), "run: make crd"
 
 
 def test_it_is_small_enough_for_an_annotation_of_kubectl_and_has_room():

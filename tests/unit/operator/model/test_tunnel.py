@@ -68,3 +68,9 @@ def test_an_empty_selector_means_all_and_stays():
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     spec = decode_tunnel(document(changed(SMALL, "podTemplate", {"affinity": affinity}))).spec
     assert spec.pod_template.dump() == {"affinity": affinity}
+
+
+def test_what_is_required_stays_though_it_is_empty():
+    preferred = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 8, "preference": {}}]}}
+    spec = decode_tunnel(document(changed(SMALL, "podTemplate", {"affinity": preferred}))).spec
+    assert spec.pod_template.dump() == {"affinity": preferred}

@@ -40,7 +40,7 @@ def env_of(children):
     return {each["name"]: each.get("value") for each in container_of(children)["env"]}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tunnel_documents())
 def test_whatever_is_admitted_becomes_valid_restricted_objects(document):
     decoded = decode_tunnel(document)

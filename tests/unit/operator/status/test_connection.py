@@ -97,6 +97,39 @@ def test_a_new_pod_that_is_refused_says_nothing_of_those_that_serve():
     assert found.said("Connected") == ("True", "Admitted")
 
 
+OTHER = changed(SMALL, "forwards.0.target.port", 5433)
+
+
+def test_a_spec_whose_pods_the_server_refuses_is_not_ready_though_old_ones_serve():
+    """`kubectl wait` after `kubectl apply` must not find the old pods' word for it."""
+    found = Scene(
+        tunnel=tunnel(OTHER),
+        pods=[pod("old", of=tunnel(SMALL)), pod("new", ready=False)],
+        answers={"old": answer(passed()), "new": answer(refused("forbidden_target", "not allowed"))},
+    )
+    assert found.said("Connected") == found.said("Ready") == ("False", "TargetForbidden")
+    assert found.said("Available") == ("True", "PodsAvailable")
+
+
+@pytest.mark.parametrize("new", [[], [pod("new", ready=False)]])
+def test_of_a_spec_that_was_just_changed_nothing_is_known_yet(new):
+    before = Scene().report().status
+    found = Scene(
+        tunnel=tunnel(OTHER, status=before),
+        pods=[pod("old", of=tunnel(SMALL)), *new],
+        answers={"old": answer(passed())},
+    )
+    assert found.said("Connected") == found.said("Ready") == ("Unknown", "Pending")
+
+
+def test_what_decides_nothing_about_the_connection_changes_nothing_about_it():
+    before = Scene().report().status
+    found = Scene(
+        tunnel=tunnel(changed(SMALL, "maxConnections", 5), status=before), pods=[pod("old", of=tunnel(SMALL))]
+    )
+    assert found.said("Connected") == ("True", "Admitted")
+
+
 def test_a_pod_that_drains_is_not_asked():
     found = Scene(
         pods=[pod("p0"), pod("p1", draining="2026-11-26T12:05:00Z")],

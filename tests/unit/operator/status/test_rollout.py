@@ -89,20 +89,41 @@ def test_all_is_rolled_out():
 def test_a_roll_out_under_way():
     found = Scene(deployment=deployment_status(**UPDATING, replicas=1))
     assert found.said("Progressing") == ("True", "RollingOut")
+    assert found.conditions()["Progressing"]["message"] == "pods are being made as the spec wants them"
     assert found.said("Ready") == ("True", "Ready")
+
+
+def test_a_roll_out_says_at_once_what_stops_it():
+    image = Scene(
+        deployment=deployment_status(**UPDATING),
+        pods=[pod("db-sokken-1"), pod("new", ready=False, **waiting("ErrImagePull", "no such image"))],
+    )
+    assert image.conditions()["Progressing"]["message"].endswith(": pod new: ErrImagePull: no such image")
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "no PriorityClass with name x was found"}
+    refused = Scene(deployment=deployment_status(conditions=[*UPDATING["conditions"], failure]))
+    assert refused.said("Progressing") == ("True", "RollingOut")
+    assert refused.conditions()["Progressing"]["message"].endswith("no PriorityClass with name x was found")
 
 
 def test_a_roll_out_that_does_not_come_to_an_end_says_why():
     """A wrong token never replaces a pod that works."""
     found = Scene(
+        tunnel=tunnel(changed(SMALL, "auth", {"tokenSecretRef": {"name": "other"}})),
         deployment=deployment_status(**STUCK),
-        pods=[pod("old"), pod("new", ready=False)],
+        pods=[pod("old", of=tunnel(SMALL)), pod("new", ready=False)],
         answers={"old": answer(passed()), "new": answer(refused("unauthenticated"), not_ready="server check: 401")},
     )
     assert found.said("Progressing") == ("False", "RolloutStuck")
     assert found.conditions()["Progressing"]["message"] == (
         "new pods have not become ready: pod new is not ready: server check: 401"
     )
+    assert found.said("Ready") == ("False", "AuthenticationFailed")
+    assert found.said("Available") == ("True", "PodsAvailable")
+
+
+def test_a_roll_out_of_the_operators_own_that_is_stuck_leaves_a_tunnel_ready():
+    found = Scene(deployment=deployment_status(**STUCK), pods=[pod("db-sokken-1"), pod("new", ready=False)])
+    assert found.said("Progressing") == ("False", "RolloutStuck")
     assert found.said("Ready") == ("True", "Ready")
 
 
@@ -149,6 +170,12 @@ def test_an_object_that_the_api_server_does_not_take(code, kind, reason):
     assert found.said(kind) == found.said("Ready") == ("False", reason)
     assert "Service shop/db-sokken" in found.conditions()[kind]["message"]
     assert "services is forbidden" in found.conditions()[kind]["message"]
+
+
+def test_a_patch_that_came_too_late_is_nobodys_fault():
+    found = Scene(failures=[Failure("delete", SERVICE, 422, "no")])
+    assert found.said("Accepted") == ("True", "Accepted")
+    assert found.said("Progressing") == ("False", "ApplyFailed")
 
 
 def test_an_object_that_is_on_its_way_out():
