@@ -33,6 +33,15 @@ def prepare(say: Say) -> None:
     for task in tasks:
         task.result()
     _load(say)
+    say("Installing the definition of Tunnels")
+    apply_definition()
+
+
+def apply_definition() -> None:
+    """As the image prints it; it belongs to the whole cluster."""
+    printed = succeed("docker", "run", "--rm", IMAGE, "operator", "crds")
+    kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", input=printed)
+    kubectl("wait", "--for=condition=Established", "crd/tunnels.sokken.dev", "--timeout=60s")
 
 
 def remove(say: Say) -> None:
