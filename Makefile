@@ -7,10 +7,12 @@ READY := $(VENV)/.ready
 PYTHON ?=
 # The tests measure coverage, also of the programs that they start.
 PYTEST := $(BIN)/python -m pytest
+# What the container image is called.
+IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads docs lock clean
+	bench-programs bench-workloads docs lock clean image test-image docker manifests test-deploy helm e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -68,16 +70,44 @@ bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through th
 	@scripts/bench-programs || echo "The workloads go on without them." >&2
 	$(BIN)/python -m bench.workloads.run $(ARGS)
 
-docs: $(READY) ## write docs/settings.md from the settings
+docs: $(READY) ## write docs/settings.md from the settings, and the chart's schema and README from its values
 	$(BIN)/python -m sokken.settings.document > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m charts.generate
+
+manifests: $(READY) helm ## write k8s/ from the chart
+	$(BIN)/python -m charts.generate manifests
+
+test-deploy: $(READY) helm ## the chart rendered with many values, by the real helm; no cluster
+	@command -v kubectl >/dev/null || { echo "The tests of the chart need kubectl, which is not on PATH." >&2; exit 1; }
+	$(PYTEST) tests/deploy $(ARGS)
+
+helm:
+	@command -v helm >/dev/null || { echo "The chart needs helm 3.14 or newer, which is not on PATH: https://helm.sh/docs/intro/install" >&2; exit 1; }
+
+image: docker ## build the container image sokken:VERSION, or IMAGE=NAME
+	@scripts/image $(IMAGE)
+
+test-image: docker $(READY) image ## build it, and test what is in it and what it does
+	IMAGE=$(IMAGE) $(PYTEST) tests/image $(ARGS)
+
+# How many stories go on side by side; they mostly wait.
+STORIES ?= 4
+e2e: $(READY) ## the stories on a Kubernetes cluster: builds the image, and makes the cluster with kind; minutes
+	IMAGE=$(IMAGE) $(PYTEST) tests/e2e -n $(STORIES) --dist worksteal $(ARGS)
+
+docker:
+	@command -v docker >/dev/null || { echo "The image needs docker, which is not on PATH." >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { \
+		echo "The image needs docker's engine, which does not answer: see \`docker version\`." >&2; exit 1; }
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command "make lock" --extra fast $(UPGRADE)
+	--custom-compile-command "make lock" $(UPGRADE)
 lock: $(READY) ## lock requirements/*.txt anew; `make lock UPGRADE=--upgrade` takes the newest
-	$(UV_LOCK) pyproject.toml --output-file requirements/runtime.txt
-	$(UV_LOCK) pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
+	$(UV_LOCK) --extra fast pyproject.toml --output-file requirements/runtime.txt
+	$(UV_LOCK) --extra fast pyproject.toml requirements/dev.in --constraints requirements/runtime.txt \
 		--output-file requirements/dev.txt
+	$(UV_LOCK) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 
 clean: ## delete everything that make made
 	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \

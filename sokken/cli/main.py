@@ -19,6 +19,7 @@ CONFIGURATION: Final = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without one: this process's) and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    _heed_sigterm()
     try:
         if words[:1] == ["probe"]:  # before what the others import: it runs every few seconds, everywhere
             from sokken.cli.probe import probe
@@ -38,6 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read the output has gone, and what is left of it goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
+
+
+def _heed_sigterm() -> None:
+    """End at SIGTERM also while nothing handles it, as all processes do but the first one of a container.
+
+    From that one the kernel keeps what it does not handle (pid_namespaces(7)): who stops the container while the
+    program starts would wait until it is killed.
+    """
+    if os.getpid() == 1:
+        from signal import SIGTERM, signal
+
+        signal(SIGTERM, lambda number, _frame: os._exit(128 + number))
 
 
 def _complain(error: SokkenError, code: int) -> int:

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import struct
+from functools import cache, partial
 from typing import Any, Final
 
 Channel = socket.socket
@@ -22,6 +23,8 @@ EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.E
 RECORD_BYTES: Final = 16384  # what one TLS record holds (RFC 8446 section 5.1)
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _LINGER_OFF: Final = struct.pack("ii", 0, 0)
+_WAIT: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_nobodys = cache(partial(ssl.SSLContext, ssl.PROTOCOL_TLS_CLIENT))  # made when it is needed: start-up is measured
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
@@ -74,6 +77,18 @@ def _wake(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
+def forget_tls_errors() -> None:
+    """Empty OpenSSL's queue of errors; due after every call on a TLS connection that raised anything but "wait".
+
+    The queue is the thread's, not the connection's, and must be empty before a call (SSL_get_error(3)). CPython does
+    not empty it of the system's errors (github.com/python/cpython/issues/148594): the reset of one connection would be
+    raised by the next one that has only to wait, and so by all. A list of ciphers that names none is refused, and that
+    is what empties the queue.
+    """
+    with contextlib.suppress(ssl.SSLError):
+        _nobodys().set_ciphers("none of them")
+
+
 class TlsChannel(ssl.SSLSocket):
     """A TLS connection with a plain socket's manners: BlockingIOError where it must wait, as much as fits a call."""
 
@@ -95,11 +110,12 @@ class TlsChannel(ssl.SSLSocket):
                 received = read(size - count, view[count:size])
             except ssl.SSLEOFError:  # the end of TCP alone: whether that was one is the protocol's above to know
                 break
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except _WAIT:
                 if not count:
                     raise BlockingIOError from None
                 break
             except OSError as error:
+                forget_tls_errors()
                 # It is told once, but what came before it is read first.
                 self._failure = error
                 if not count:
@@ -120,14 +136,29 @@ class TlsChannel(ssl.SSLSocket):
                 # One record a call: OpenSSL wants a call that had to wait repeated with the same bytes, and it is,
                 # because the bytes from ``sent`` on are what the caller keeps.
                 sent += write(view[sent : sent + RECORD_BYTES])
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except _WAIT:
                 if not sent:
                     raise BlockingIOError from None
                 break
+            except OSError:
+                forget_tls_errors()
+                raise
         return sent
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT002 -- the standard library's signature
+        """Go on with it; raises SSLWantReadError or SSLWantWriteError where it must wait."""
+        try:
+            super().do_handshake(block)
+        except _WAIT:
+            raise
+        except OSError:
+            forget_tls_errors()
+            raise
 
     def shutdown(self, how: int) -> None:
         """Say the end in TLS (close_notify) as far as that goes at once, then in TCP."""
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self.unwrap()
+        except (OSError, ValueError):
+            forget_tls_errors()
         super().shutdown(how)

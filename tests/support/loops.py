@@ -89,6 +89,18 @@ def tcp_pair(*, small: bool = False) -> Iterator[tuple[socket.socket, socket.soc
             yield ours, theirs
 
 
+@contextmanager
+def unix_pair(*, small: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The same within the kernel: how much fits between them does not depend on a network's timing."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        if small:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        ours.settimeout(PATIENCE)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
 def server_context() -> ssl.SSLContext:
     """Of a TLS server that is localhost and 127.0.0.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -87,9 +87,11 @@ async def turn():
 
 
 @asynccontextmanager
-async def relayed(*, masks=False, original=False, half_closed_seconds=3600.0, spread=0.5, small=False):
+async def relayed(
+    *, masks=False, original=False, half_closed_seconds=3600.0, spread=0.5, small=False, wire_pair=tcp_pair
+):
     clock, owner = Clock(1000), Owner()
-    with tcp_pair(small=small) as (local, ours), tcp_pair(small=small) as (peer, channel):
+    with tcp_pair(small=small) as (local, ours), wire_pair(small=small) as (peer, channel):
         async with planes(masks=masks, clock=clock) as plane:
             relay = Relay(
                 plane,
@@ -102,7 +104,8 @@ async def relayed(*, masks=False, original=False, half_closed_seconds=3600.0, sp
             )
             relay.start()
             for sock in (local, peer):  # or the kernel waits for acknowledgements, in a time of its own
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if sock.family == socket.AF_INET:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             it = Relayed(plane, clock, relay, local, Wire(peer, masks=not masks))
             yield it
             peer.close()

@@ -16,10 +16,12 @@ T = TypeVar("T")
 
 
 @contextmanager
-def target(handle: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+def target(
+    handle: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0
+) -> Iterator[tuple[str, int]]:
     """A listening TCP program; ``handle`` runs on a thread for each connection, which is closed after it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, 0), family=family, backlog=1024)
+    listener = socket.create_server((host, port), family=family, backlog=1024)
     sockets: set[socket.socket] = set()
     threads: list[threading.Thread] = []
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from charts.generate.__main__ import documents as chart_documents
 from sokken.protocol.outcomes import ConnectOutcome, Outcome, Reason
 from sokken.settings.models import ClientSettings, ServerSettings
 
@@ -68,6 +69,11 @@ def test_make_targets_that_are_named_exist(document):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= targets
     assert set(re.findall(r"^ *make ([a-z-]+)", document.read_text(), re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("document", chart_documents(), ids=relative)
+def test_what_is_made_from_the_charts_values_is_current(document):
+    assert document.read_text() == chart_documents()[document], "run: make docs"
 
 
 def test_the_protocol_page_names_every_outcome():

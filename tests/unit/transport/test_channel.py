@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from sokken.transport.channel import TlsChannel, close_cleanly, prepare, wait_ready
 from sokken.transport.tls import client_context, start_tls
 from tests.support.loops import AUTHORITIES, LOOPS, run, server_context, soon, tcp_pair
-from tests.support.targets import PATIENCE, receive_all, receive_exactly, reset, was_reset
+from tests.support.targets import PATIENCE, is_reset, receive_all, receive_exactly, reset, was_reset
 
 every_loop = pytest.mark.parametrize("loop", LOOPS)
 
@@ -139,9 +140,15 @@ class Pair:
 @pytest.fixture
 def pair(request):
     """``request.param``: the version of TLS."""
+    with tls_pair(getattr(request, "param", ssl.TLSVersion.TLSv1_3)) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def tls_pair(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Iterator[Pair]:
     server, client = server_context(), client_context(AUTHORITIES)
     with tcp_pair(small=True) as (ours, theirs):
-        client.maximum_version = getattr(request, "param", ssl.TLSVersion.TLSv1_3)
+        client.maximum_version = version
         secured: list[ssl.SSLSocket] = []
         wrap = partial(server.wrap_socket, suppress_ragged_eofs=False)  # an end must be said in TLS
         thread = threading.Thread(target=lambda: secured.append(wrap(ours, server_side=True)))
@@ -319,6 +326,52 @@ def test_an_end_with_unsent_bytes_does_not_wait(pair):
         while True:
             pair.channel.send(bytes(100_000))
     pair.channel.shutdown(socket.SHUT_WR)
+
+
+def meet_a_reset(channel: TlsChannel, call: Callable[[TlsChannel], object]) -> None:
+    """``call`` it once the reset is there."""
+    assert is_reset(channel)
+    with contextlib.suppress(OSError):
+        call(channel)
+
+
+def assert_only_waits(channel: TlsChannel) -> None:
+    for _ in range(2):
+        with pytest.raises(BlockingIOError):
+            channel.recv_into(bytearray(10))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda channel: channel.recv_into(bytearray(10)),
+        lambda channel: channel.send(b"x"),
+        lambda channel: channel.shutdown(socket.SHUT_WR),
+    ],
+    ids=["recv_into", "send", "shutdown"],
+)
+@both_versions
+def test_a_reset_is_told_of_one_connection_only(pair, call):
+    with tls_pair() as other:
+        assert_only_waits(pair.channel)
+        assert_only_waits(other.channel)
+        reset(pair.ours)
+        meet_a_reset(pair.channel, call)
+        assert_only_waits(other.channel)
+
+
+def test_a_reset_in_the_handshake_is_told_of_one_connection_only(pair):
+    assert_only_waits(pair.channel)
+    with tcp_pair() as (ours, theirs):
+        secured = client_context(AUTHORITIES).wrap_socket(
+            theirs, server_hostname="localhost", do_handshake_on_connect=False
+        )
+        with secured:
+            with pytest.raises(ssl.SSLWantReadError):
+                secured.do_handshake()
+            reset(ours)
+            meet_a_reset(secured, TlsChannel.do_handshake)
+            assert_only_waits(pair.channel)
 
 
 def test_a_reset_is_met_behind_what_came_before_it(pair):
