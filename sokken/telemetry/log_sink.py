@@ -4,16 +4,19 @@ Used by logs.py (standard error) and log_file.py (a rotating file). A line that 
 counted, not kept: memory is for tunnels. A sink must not raise, and must not wait for long.
 """
 
+import fcntl
 import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 COMPLAINT_INTERVAL_SECONDS = 60.0
 PATIENCE_SECONDS = 0.1  # for a reader of standard error that has fallen behind; none until it reads again
 STANDARD_ERROR = 2
+PIPE_BYTES = 1 << 20
 
 
 class LineFormat(Protocol):
@@ -40,6 +43,10 @@ class Sink:
 
     def write(self, *lines: bytes) -> None:
         """Write the lines, or drop them; once writing works again, say how many were dropped."""
+        self.write_all(lines)
+
+    def write_all(self, lines: Iterable[bytes]) -> None:
+        """The same for lines that are made meanwhile: who reads them should not have to take all at once."""
         with self._lock:
             for some in self._group(lines):
                 try:
@@ -57,7 +64,7 @@ class Sink:
     def close(self) -> None:
         """Let go of what the sink holds: nothing, where the process owns it."""
 
-    def _group(self, lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    def _group(self, lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         """Lines that can be written with one call of the system."""
         some: list[bytes] = []
         size = 0
@@ -106,6 +113,12 @@ class StandardErrorSink(Sink):
 
     def _complain(self, event: str, error: OSError) -> None:
         """Say nothing: there is nowhere left to say it."""
+
+
+def widen_standard_error() -> None:
+    """Let a pipe hold a mebibyte, if the system allows it: with its 64 KiB it is full after 150 lines (pipe(7))."""
+    with suppress(OSError):  # it is no pipe, or this user has too many
+        fcntl.fcntl(STANDARD_ERROR, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _write_standard_error(line: bytes, patience_seconds: float) -> int:

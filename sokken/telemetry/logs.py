@@ -24,7 +24,7 @@ from sokken.telemetry.log_file import RotatingFile
 from sokken.telemetry.log_intake import capture_logging, exception_handler, hush, install_exception_hooks
 from sokken.telemetry.log_json import format_json
 from sokken.telemetry.log_queue import LineQueue, Told
-from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink
+from sokken.telemetry.log_sink import STANDARD_ERROR, Sink, StandardErrorSink, widen_standard_error
 from sokken.telemetry.log_values import clean, describe_exception, make_plain, mask_address
 
 __all__ = ["batching", "configure", "exception_handler", "get_logger", "hush", "install_exception_hooks", "reopen"]
@@ -123,6 +123,7 @@ def configure(settings: LogSettings, role: str, version: str, service: str = "")
     Raises ConfigurationError when the log file cannot be opened.
     """
     _occupy_standard_streams()
+    widen_standard_error()
     _process.queue.flush()
     former, _process.sink = _process.sink, _open_sink(settings)
     former.close()
@@ -230,7 +231,7 @@ def _format_second(second: int) -> str:
 
 
 def _finish(lines: Sequence[Told]) -> None:
-    _process.sink.write(*[_make_line(*line) for line in lines])
+    _process.sink.write_all(_make_line(*line) for line in lines)
 
 
 def _queue(output: Output, level: str, line: Line) -> str:

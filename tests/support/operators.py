@@ -10,6 +10,9 @@ from aiohttp import web
 
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.resources import TUNNELS
+from sokken.operator.model import decode_tunnel
+from sokken.operator.resources import Annotation
+from sokken.operator.resources.environment import connection_hash
 from sokken.operator.term import Term
 from sokken.settings import OperatorSettings
 from sokken.telemetry.reconciles import Reconcile, Reconciles
@@ -67,7 +70,11 @@ def roll_out(server: ApiServer, name: str = "web") -> None:
 
 
 def put_pod(server: ApiServer, tunnel: str = "web", name: str = "web-1", *, address: str = "127.0.0.1") -> dict:
-    """One of its pods, ready."""
+    """One of its pods, ready, and made of the Tunnel as it is, if there is one."""
+    document = server.find("tunnels", tunnel)
+    made_of = (
+        {} if document is None else {Annotation.CONNECTION_HASH.value: connection_hash(decode_tunnel(document).spec)}
+    )
     return server.put(
         "v1",
         "pods",
@@ -76,6 +83,7 @@ def put_pod(server: ApiServer, tunnel: str = "web", name: str = "web-1", *, addr
                 "name": name,
                 "namespace": "team",
                 "labels": {"app.kubernetes.io/managed-by": "sokken-operator", "sokken.dev/tunnel": tunnel},
+                "annotations": made_of,
             },
             "spec": {"containers": []},
             "status": {

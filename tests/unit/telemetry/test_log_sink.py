@@ -145,7 +145,7 @@ def test_a_standard_error_that_nobody_reads_does_not_stop_the_program(start_prog
 import os
 configure()
 os.set_blocking(2, sys.argv[1] == "True")
-for number in range(1000):
+for number in range(5000):
     log.info("line", number=number, filling=["x" * 100] * (int(sys.argv[2]) // 100))
 print("filled", flush=True)
 sys.stdin.readline()
@@ -162,11 +162,26 @@ log.info("after")
     if length > select.PIPE_BUF and not lines[-1].endswith(b"}"):
         lines.pop()  # of a long line, a part may have been taken; it must not spoil the next
     written = [json.loads(line)["number"] for line in lines]
-    assert 0 < len(written) < 1000
+    assert 0 < len(written) < 5000
     assert written == list(range(len(written)))
     assert json.loads(told)["event"] == "log_lines_dropped"
-    assert json.loads(told)["lines"] == 1000 - len(written)
+    assert json.loads(told)["lines"] == 5000 - len(written)
     assert json.loads(after)["event"] == "after"
+
+
+def test_a_thousand_lines_fit_into_a_pipe_whose_reader_is_late(start_program):
+    program = start_program(
+        """
+configure()
+for number in range(1000):
+    log.info("line", number=number, filling="x" * 300)
+print("told", flush=True)
+sys.stdin.readline()
+"""
+    )
+    assert program.stdout.readline() == b"told\n"
+    _, error = program.communicate(b"\n", timeout=30)
+    assert [json.loads(line)["number"] for line in error.splitlines()] == list(range(1000))
 
 
 def test_a_line_longer_than_a_pipe_takes_at_once_arrives_whole(run_program):
