@@ -24,7 +24,7 @@ Point = tuple[Instrument, Attributes, float]
 Find = Callable[[], Term | None]
 """The term of the moment, if this operator leads."""
 
-_STATUSES: Final = ("True", "False", "Unknown")
+_STATUSES: Final = ("True", "False", "Unknown", "Suspended")
 
 
 def watch_operator(metrics: Metrics, campaign: Campaign, find: Find) -> Callable[[Trouble], None]:

@@ -32,6 +32,7 @@ LASTING_SECONDS: Final = 20.0
 """A refusal of rights is a restarting API server's until it has lasted so long."""
 REFUSED_SECONDS: Final = 300.0
 DELETION_SECONDS: Final = 3.0
+SUSPENDED: Final = "Suspended"
 TURN_SECONDS: Final = 15.0
 BACKLOG_SECONDS: Final = 30.0
 
@@ -57,7 +58,7 @@ class Done:
     """``unchanged``, ``applied``, ``invalid``, ``leaving`` or ``gone``."""
     again_in: float | None = None
     ready: str = ""
-    """The status of the condition ``Ready``."""
+    """The status of the condition ``Ready``, or ``Suspended``."""
 
 
 class Reconciler:
@@ -263,5 +264,6 @@ def _again_in(plan: Plan) -> float | None:
 
 
 def _ready(report: Report) -> str:
-    found = (each["status"] for each in report.status["conditions"] if each["type"] == "Ready")
-    return next(found, "Unknown")
+    """As metrics have it: what is suspended is as somebody wants it."""
+    found: Manifest = next((each for each in report.status["conditions"] if each["type"] == "Ready"), {})
+    return SUSPENDED if found.get("reason") == SUSPENDED else found.get("status", "Unknown")
