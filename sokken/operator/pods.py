@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -30,6 +30,8 @@ SOON_FOR_SECONDS: Final = 120.0
 """How long a Tunnel that does not settle is looked at more often."""
 AT_ONCE: Final = 10
 ANSWER_SECONDS: Final = 3.0
+BELIEVED: Final = timedelta(seconds=90)
+"""How long a pod's word is good, when it answers no more."""
 MOST_BYTES: Final = 1024 * 1024
 _STALE_CHECK_SECONDS: Final = 60.0
 
@@ -153,7 +155,8 @@ class Pods:
         except ClusterError as error:
             log.debug("pods_not_listed", detail=str(error))
         else:
-            self._note(key, Seen(pods, dict(zip(map(uid_of, asked), answers, strict=True))))
+            found = {uid_of(pod): answer for pod, answer in zip(asked, answers, strict=True)}
+            self._note(key, Seen(pods, {uid: _believe(seen.answers.get(uid), found[uid]) for uid in found}))
         if key in self._unasked:
             self._unasked.discard(key)
             self._ring(key)
@@ -201,6 +204,13 @@ class Pods:
             self._seen.pop(key, None)
         if _gist(before) != _gist(seen):
             self._ring(key)
+
+
+def _believe(before: Answer | None, now: Answer) -> Answer:
+    """A pod that does not answer once has said what it has said; only then it has not."""
+    if not now.problem or before is None or before.problem:
+        return now
+    return before if now.asked_at - before.asked_at < BELIEVED else now
 
 
 def _gist(seen: Seen) -> object:

@@ -69,7 +69,7 @@ class Schedule:
         if edition is not None and edition != entry.edition:
             entry.edition, entry.failures, entry.has_new_edition = edition, 0, entry.is_worked_on
             self._plan(key, entry, due)
-        elif not entry.failures and (entry.due is None or due < entry.due):
+        elif (entry.is_worked_on or not entry.failures) and (entry.due is None or due < entry.due):
             self._plan(key, entry, due)
 
     def take(self, now: float) -> Key | None:

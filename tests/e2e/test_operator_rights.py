@@ -23,12 +23,12 @@ def test_in_the_whole_cluster(namespace):
 
     assert all(may(verb, "tunnels.sokken.dev") for verb in ("get", "list", "watch"))
     assert all(may(verb, "deployments.apps") for verb in ("get", "list", "watch", "create", "patch", "delete"))
-    assert may("patch", "tunnels.sokken.dev/status")
+    assert may("patch", "tunnels.sokken.dev", "--subresource=status", "--all-namespaces")
     assert may("update", f"leases.coordination.k8s.io/{OPERATOR}", f"--namespace={namespace.name}")
     assert not may("update", "leases.coordination.k8s.io/another", f"--namespace={namespace.name}")
     for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
         assert not may(verb, "secrets")
     assert not may("create", "tunnels.sokken.dev")
     assert not may("update", "roles.rbac.authorization.k8s.io")
-    assert not may("get", "pods/log")
+    assert not may("get", "pods", "--subresource=log", "--all-namespaces")
     namespace.helm("uninstall", "sokken", "--wait")

@@ -20,7 +20,11 @@ BAD = {
     "no forward": ({"forwards": []}, "spec.forwards", "at least 1"),
     "a port twice": ({"forwards": [FORWARD, {**FORWARD, "name": "other"}]}, "spec.forwards", "listenPort"),
     "a name twice": ({"forwards": [FORWARD, {**FORWARD, "listenPort": 7010}]}, "spec.forwards", "Duplicate"),
-    "a reserved port": ({"forwards": [{**FORWARD, "listenPort": 19000}]}, "spec.forwards", "19000"),
+    "a reserved port": (
+        {"forwards": [{**FORWARD, "listenPort": 19000}]},
+        "spec.forwards[0].listenPort",
+        "status and health",
+    ),
     "a low port": ({"forwards": [{**FORWARD, "listenPort": 80}]}, "spec.forwards[0].listenPort", "1024"),
     "two credentials": (
         {

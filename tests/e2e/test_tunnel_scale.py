@@ -50,7 +50,7 @@ def test_several_writers(namespace):
     eventually(lambda: replicas(namespace) == 0)
 
     # Whoever scales the Deployment itself is set back, and told where he should.
-    for number in (3, 4):
-        namespace.kubectl("scale", "deployment/web-sokken", f"--replicas={number}")
-        eventually(lambda: replicas(namespace) == 0)
+    direct = ("patch", "deployment", "web-sokken", "--subresource=scale", "--field-manager=an-autoscaler")
+    namespace.kubectl(*direct, "--type=merge", '--patch={"spec":{"replicas":3}}')
+    eventually(lambda: replicas(namespace) == 0)
     eventually(lambda: reason(namespace, "Progressing") == ("False", "ReplicasContested"))

@@ -42,6 +42,7 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     body: dict | None
+    content: bytes = b""
 
 
 @dataclass
@@ -198,6 +199,7 @@ class ApiServer:
             dict(request.query),
             dict(request.headers),
             json.loads(body) if body else None,
+            body,
         )
         self.asked.append(asked)
         await asyncio.sleep(self.patience)

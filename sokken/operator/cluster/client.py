@@ -226,7 +226,7 @@ class Cluster:
                 self._access.url + path,
                 params=query,
                 headers={**self._access.headers(), **(headers or {})},
-                data=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
+                data=None if body is None else _encode(body),
                 ssl=self._access.tls.context(),
                 server_hostname=self._access.server_name,
                 timeout=limits or self._limits,
@@ -265,6 +265,11 @@ def open_bound_session(access: Access) -> aiohttp.ClientSession:
         return await handle(request)
 
     return open_session(aiohttp.TCPConnector(limit=0, ssl=access.tls.context()), middlewares=(show,))
+
+
+def _encode(body: Body) -> bytes:
+    """Without escapes: what is applied is read as YAML, which has no surrogate pairs as JSON has."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _decode(call: Call, content: bytes) -> Manifest:

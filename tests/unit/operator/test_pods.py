@@ -1,6 +1,7 @@
 import asyncio
 import random
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 import pytest
 
@@ -96,6 +97,23 @@ def test_whatever_answers_or_does_not(monkeypatch, change, problem):
             async with looking(server, client) as (pods, _):
                 await soon(lambda: answer_of(pods))
                 assert problem in answer_of(pods).problem
+
+    run(main())
+
+
+def test_a_pod_that_does_not_answer_once_has_said_what_it_has_said(monkeypatch):
+    monkeypatch.setattr(module, "BELIEVED", timedelta(seconds=1))
+
+    async def main():
+        async with api_server() as server, client_pods() as client:
+            put_pod(server)
+            async with looking(server, client) as (pods, _):
+                await soon(lambda: answer_of(pods) and not answer_of(pods).problem)
+                client.status = 503
+                asked = client.asked
+                await soon(lambda: client.asked > asked + 3)
+                assert not answer_of(pods).problem
+                await soon(lambda: answer_of(pods).problem == "it answers 503")
 
     run(main())
 

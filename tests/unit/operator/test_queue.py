@@ -3,7 +3,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sokken.operator.queue import Schedule, Workers, retry_delay
@@ -78,6 +78,17 @@ def test_failures_wait_longer_and_longer_and_no_bell_of_their_own_doing_brings_t
     assert schedule.fail(A, now, uniform=1.0) == 1
 
 
+def test_a_bell_while_a_retry_is_under_way_is_heard():
+    schedule = Schedule()
+    schedule.ring(A, 0.0)
+    schedule.take(0.0)
+    schedule.fail(A, 0.0, uniform=1.0)
+    schedule.take(1.0)
+    schedule.ring(A, 1.5)
+    schedule.succeed(A, 2.0)
+    assert schedule.take(2.0) == A
+
+
 def test_another_edition_is_tried_at_once():
     schedule = Schedule()
     schedule.ring(A, 0.0, edition=("uid", 1))
@@ -130,6 +141,7 @@ moves = st.lists(
 
 
 @given(moves)
+@example([(move, A) for move in ("ring", "take", "fail", "later", "take", "ring", "succeed")])
 def test_nothing_that_was_rung_for_is_lost_and_nothing_is_taken_twice(story):
     schedule, now = Schedule(), 0.0
     wanted, working = set(), set()

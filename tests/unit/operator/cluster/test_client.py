@@ -53,6 +53,17 @@ def test_an_object_is_applied_read_and_deleted():
     run(main())
 
 
+def test_text_is_sent_as_it_is_because_it_is_read_as_yaml():
+    async def main():
+        async with both() as (server, cluster):
+            annotated = {**SERVICE, "metadata": {**SERVICE["metadata"], "annotations": {"note": "\N{ROCKET} ü"}}}
+            applied = await cluster.apply(SERVICES, annotated, "m")
+            assert applied["metadata"]["annotations"] == {"note": "\N{ROCKET} ü"}
+            assert "\N{ROCKET} ü".encode() in server.asked[0].content
+
+    run(main())
+
+
 def test_what_has_come_in_an_objects_place_is_not_deleted():
     async def main():
         async with both() as (server, cluster):
