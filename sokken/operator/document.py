@@ -88,8 +88,9 @@ def _reasons() -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    lines = [" | ".join(cell.replace("|", r"\|") for cell in line) for line in (head, *rows)]
+    written = [f"| {line} |\n" for line in lines]
+    return "".join([written[0], f"|{'---|' * len(head)}\n", *written[1:]])
 
 
 if __name__ == "__main__":

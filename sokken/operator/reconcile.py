@@ -105,7 +105,6 @@ class Plan:
 @dataclass(slots=True)
 class _Draft:
     actions: list[Action] = field(default_factory=list)
-    conflicts: list[Ref] = field(default_factory=list)
     waits_for: list[Ref] = field(default_factory=list)
     hold: Hold | None = None
     begins_rollout: bool = False
@@ -113,12 +112,11 @@ class _Draft:
 
     def finish(self) -> Plan:
         return Plan(
-            () if self.conflicts else tuple(self.actions),
-            tuple(self.conflicts),
-            tuple(self.waits_for),
-            self.hold,
-            self.begins_rollout,
-            self.scaler,
+            tuple(self.actions),
+            waits_for=tuple(self.waits_for),
+            hold=self.hold,
+            begins_rollout=self.begins_rollout,
+            scaler=self.scaler,
         )
 
 
@@ -141,6 +139,9 @@ def make_plan(
     be rolled by the operator's doing.
     """
     found = {Ref.of(manifest): manifest for manifest in live}
+    conflicts = tuple(ref for ref in map(Ref.of, desired) if ref in found and _is_strange(tunnel, found[ref]))
+    if conflicts:
+        return Plan(conflicts=conflicts)
     draft = _Draft()
     for manifest in desired:
         _plan_one(draft, tunnel, manifest, found.get(Ref.of(manifest)), pods, take_turn)
@@ -183,8 +184,6 @@ def _plan_one(
         draft.actions.append(Apply(ref, _rolled_by(desired, RolledBy.TUNNEL), is_new=True))
     elif _is_leaving(live) or _is_of_former(tunnel, live):
         draft.waits_for.append(ref)
-    elif not _is_owned(tunnel, live):
-        draft.conflicts.append(ref)
     else:
         if desired["kind"] == _DEPLOYMENT:
             desired = _plan_rollout(draft, tunnel, desired, live, pods, take_turn)
@@ -288,6 +287,11 @@ def _owners(manifest: Manifest) -> Iterable[dict[str, Any]]:
 
 def _is_owned(tunnel: Tunnel, manifest: Manifest) -> bool:
     return any(owner["uid"] == tunnel.uid for owner in _owners(manifest))
+
+
+def _is_strange(tunnel: Tunnel, manifest: Manifest) -> bool:
+    """Neither ours nor on its way out."""
+    return not (_is_owned(tunnel, manifest) or _is_leaving(manifest) or _is_of_former(tunnel, manifest))
 
 
 def _is_of_former(tunnel: Tunnel, manifest: Manifest) -> bool:

@@ -154,6 +154,7 @@ def pods(operator: str) -> dict[str, Any]:
     return {"topologySpreadConstraints": [spread]}
 
 
+APPARMOR = "container.apparmor.security.beta.kubernetes.io/client"
 TOKENS = {"tokenSecretRef": {"name": "a"}, "serviceAccountToken": {"audience": "b"}}
 PLAIN = {"server": {"url": "ws://server:8000"}, "forwards": SMALL["forwards"]}
 
@@ -229,6 +230,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("service", {"labels": {"a": "b c"}}, "spec.service.labels.a", "b c"),
     ("service", {"annotations": {"/": "c"}}, "spec.service.annotations", "an annotation's name"),
     ("podTemplate", {"labels": {"sokken.dev/tunnel": "a"}}, "spec.podTemplate.labels", "operator's own"),
+    ("podTemplate", {"annotations": {APPARMOR: "unconfined"}}, "spec.podTemplate.annotations", "AppArmor"),
     ("podTemplate", {"annotations": {"sokken.dev/x": "a"}}, "spec.podTemplate.annotations", "operator's own"),
     ("podTemplate", {"env": [{"name": "SOKKEN_FORWARDS", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),
     ("podTemplate", {"env": [{"name": "sokken_token_file", "value": "a"}]}, "podTemplate.env[0].name", "use its field"),

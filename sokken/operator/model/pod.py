@@ -26,6 +26,8 @@ from sokken.operator.model.rules import (
 )
 from sokken.operator.model.scheduling import Affinity, Toleration, TopologySpread
 
+_OURS: Final = f"{GROUP}/ is the operator's own"
+_APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 _ENV_NAMES: Final = ", ".join(map(quote_cel, SETTINGS_IN_ENV))
 
 
@@ -121,14 +123,15 @@ class PodSecurityContext(Model):
 class PodTemplate(Model):
     """What the client's pods have beside what the operator puts there."""
 
-    labels: Annotated[Labels, without(f"{GROUP}/")] = Field(
+    labels: Annotated[Labels, without(f"{GROUP}/", _OURS)] = Field(
         default={}, description="Labels for the pods; the operator's own win"
     )
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]],
         Field(max_length=32),
         names_within("an annotation"),
-        without(f"{GROUP}/"),
+        without(f"{GROUP}/", _OURS),
+        without(_APPARMOR, "pods have their runtime's AppArmor profile, because they are restricted"),
     ] = Field(default={}, description="Annotations for the pods; changing one rolls them")
     resources: Resources | None = Field(
         default=None, description="What a pod asks for and may use; else 50m and 64Mi, and 512Mi at most"

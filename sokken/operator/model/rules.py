@@ -113,9 +113,9 @@ def names_within(what: str) -> Schema:
     )
 
 
-def without(reserved: str) -> Schema:
+def without(prefix: str, message: str) -> Schema:
     """A map of which no key begins like this."""
-    return rules(rule(f"self.all(key, !key.startsWith({quote_cel(reserved)}))", f"{reserved} is the operator's own"))
+    return rules(rule(f"self.all(key, !key.startsWith({quote_cel(prefix)}))", message))
 
 
 ATOMIC: Final = Schema({LIST_TYPE: "atomic"})

@@ -141,9 +141,9 @@ def test_only_what_is_ours_and_there_is_deleted(spoil):
 def test_a_foreign_object_of_one_of_our_names_is_left_alone_and_so_is_everything_else(owner):
     live = settle(build(tunnel(), DEFAULTS))
     live[-1]["metadata"]["ownerReferences"] = [owner] if owner else []
-    plan = plan_for(live=live[-1:])
+    plan = plan_for(live=live, defaults=NEWER, status=CONNECTED)  # and no turn is taken
     assert plan.conflicts == (Ref("v1", "Service", "shop", "db-sokken"),)
-    assert plan.actions == ()
+    assert (plan.actions, plan.begins_rollout) == ((), False)
 
 
 def test_an_object_that_belongs_to_us_and_to_others_is_ours():
