@@ -1,10 +1,13 @@
-"""What is left of a story that failed: logs (also of containers before these), events, and what the API server knows.
+"""What is left of a story that failed: logs (also of containers before these), events, what the API server knows, and
+what the applications saw.
 
 One folder of files for each of its namespaces, written by conftest.py before the namespace is deleted.
 """
 
 from pathlib import Path
 
+from tests.e2e.applications import STAY, VISIT
+from tests.e2e.workloads import APPLICATIONS_PORT
 from tests.support.services import run
 
 _KINDS = "all,configmaps,serviceaccounts,endpointslices,poddisruptionbudgets,networkpolicies,horizontalpodautoscalers"
@@ -16,6 +19,9 @@ def save(namespace: str, folder: Path) -> None:
     _write(folder / "events.txt", namespace, "get", "events", "--sort-by=.lastTimestamp", "--output=wide")
     _write(folder / "all.txt", namespace, "get", _KINDS, "--output=wide")
     _write(folder / "describe.txt", namespace, "describe", _KINDS)
+    for applications in (STAY, VISIT):
+        report = f"/api/v1/namespaces/{namespace}/services/{applications}:{APPLICATIONS_PORT}/proxy/report"
+        _write(folder / f"{applications}.json", namespace, "get", "--raw", report)
     listed = "jsonpath={range .items[*]}{.metadata.name}{' '}{.spec.containers[*].name}{'\\n'}{end}"
     for line in run("kubectl", "--namespace", namespace, "get", "pods", "--output", listed).stdout.splitlines():
         pod, *containers = line.split()

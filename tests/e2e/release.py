@@ -64,7 +64,7 @@ def start_applications(namespace: Namespace) -> Applications:
     add_programs(namespace)
     add_target(namespace)
     applications = Applications(namespace)
-    namespace.wait_for_rollout("target", "applications")
+    namespace.wait_for_rollout("target")
     return applications
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from tests.e2e.applications import STAY
 from tests.e2e.namespace import eventually, was_restarted
 from tests.e2e.release import ECHO, OTHER_ECHO, SERVER, begin, pod_names, pods_of, values
 from tests.e2e.workloads import ECHO_PORT, EXCHANGE_PORT, OTHER_ECHO_PORT, config_map, secret, tls_secret
@@ -66,7 +67,7 @@ def test_a_token_is_replaced_in_three_steps(namespace, tmp_path):
     before = all_pods(namespace)
 
     def lets_in(token):
-        said = namespace.kubectl("exec", "deployment/applications", "--", "python", "-c", CHECK, token)
+        said = namespace.kubectl("exec", f"deployment/{STAY}", "--", "python", "-c", CHECK, token)
         return {"204": True, "401": False}[said.strip()]
 
     assert [lets_in(token) for token in (OLD, NEW)] == [True, False]

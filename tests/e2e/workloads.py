@@ -28,12 +28,12 @@ def add_programs(namespace: Namespace) -> None:
 
 def add_target(namespace: Namespace) -> None:
     """``target``: two echoes and an exchange."""
-    namespace.apply(*_program("target", ECHO_PORT, OTHER_ECHO_PORT, EXCHANGE_PORT))
+    namespace.apply(*_program("target", "target", ECHO_PORT, OTHER_ECHO_PORT, EXCHANGE_PORT))
 
 
-def add_applications(namespace: Namespace) -> None:
-    """``applications``, told what to do by ``Applications``."""
-    namespace.apply(*_program("applications", APPLICATIONS_PORT))
+def add_applications(namespace: Namespace, name: str) -> None:
+    """A pod of applications, told what to do by ``Applications``."""
+    namespace.apply(*_program(name, "applications", APPLICATIONS_PORT))
 
 
 def add_ingress(namespace: Namespace, name: str) -> None:
@@ -64,9 +64,9 @@ def tls_secret(name: str, certificate: Path) -> Thing:
     return {**secret(name, {"tls.crt": crt, "tls.key": key}), "type": "kubernetes.io/tls"}
 
 
-def _program(name: str, *ports: int) -> list[Thing]:
+def _program(name: str, program: str, *ports: int) -> list[Thing]:
     programs = {"name": "programs", "configMap": {"name": "programs"}}
-    return _workload(name, IMAGE, ["python", "-u", f"/programs/{name}.py"], programs, "/programs", *ports)
+    return _workload(name, IMAGE, ["python", "-u", f"/programs/{program}.py"], programs, "/programs", *ports)
 
 
 def _workload(name: str, image: str, command: list[str], volume: Thing, where: str, *ports: int) -> list[Thing]:
