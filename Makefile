@@ -12,7 +12,7 @@ IMAGE ?= sokken:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sokken/__init__.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format lint types architecture test-programs bench bench-smoke bench-smoke-shown bench-report bench-references \
-	bench-programs bench-workloads crd docs lock clean image test-image docker manifests test-deploy helm e2e
+	bench-programs bench-workloads crd docs lock clean image test-image docker manifests test-deploy helm e2e e2e-operator
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -99,7 +99,10 @@ test-image: docker $(READY) image ## build it, and test what is in it and what i
 # How many stories go on side by side; they mostly wait.
 STORIES ?= 4
 e2e: $(READY) ## the stories on a Kubernetes cluster: builds the image, and makes the cluster with kind; minutes
-	IMAGE=$(IMAGE) $(PYTEST) tests/e2e -n $(STORIES) --dist worksteal $(ARGS)
+	IMAGE=$(IMAGE) $(PYTEST) tests/e2e --ignore=tests/e2e/operator -n $(STORIES) --dist worksteal $(ARGS)
+
+e2e-operator: $(READY) ## the operator's stories, on a cluster of their own: they change what belongs to all of it
+	IMAGE=$(IMAGE) $(PYTEST) tests/e2e/operator -n $(STORIES) --dist worksteal $(ARGS)
 
 docker:
 	@command -v docker >/dev/null || { echo "The image needs docker, which is not on PATH." >&2; exit 1; }
