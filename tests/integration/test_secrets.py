@@ -213,6 +213,7 @@ def test_a_file_that_is_broken_is_not_quoted(name, content, tmp_path, authority,
         "client_ca_file": {"tls_cert_file": str(authority.server)},
         "client_key_file": {"client_cert_file": str(authority.server)},
         "policy_file": {"targets": ""},
+        "proxy_credentials_file": {"proxy": "http://proxy.test:3128"},
     }.get(name, {})
     if name.startswith("jwt"):
         beside = {"jwt_issuer": "a", "jwt_audience": "b"}
