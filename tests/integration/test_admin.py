@@ -101,8 +101,8 @@ def test_rates_are_there_at_the_second_look():
     with target(echo) as where, open_pair(where) as (_, near, admin), connect(near.entry) as app:
         app.sendall(b"x")
         receive_exactly(app, 1)
-        assert read(admin, "/connections")["connections"][0]["rate_up"] is None
         began = time.monotonic()
+        assert read(admin, "/connections")["connections"][0]["rate_up"] is None
         app.sendall(b"x" * 500_000)
         receive_exactly(app, 500_000)
         eventually(lambda: read(admin, "/connections")["connections"][0]["rate_up"])
