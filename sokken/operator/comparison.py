@@ -29,6 +29,8 @@ _SERVICE_PORT: Final = ("port", "protocol")
 _DEFAULTS: Final = {"protocol": "TCP"}
 _WHOLE: Final = frozenset({"ingress", "egress"})
 """What is compared to the last field, because what is absent there means something."""
+_ATOMIC: Final = frozenset({"labelSelector", "matchLabels", "nodeSelector", "podSelector", "selector"})
+"""Maps that are one value (x-kubernetes-map-type: atomic): an apply takes out what somebody has added to one."""
 _QUANTITIES: Final = frozenset({"limits", "requests"})
 
 
@@ -61,6 +63,8 @@ def _differences(desired: Any, live: Any, path: Path) -> Iterator[Path]:  # noqa
         if desired != live:
             yield path
     elif isinstance(desired, Mapping) and isinstance(live, Mapping):
+        if path[-1:] and path[-1] in _ATOMIC and live.keys() - desired.keys():
+            yield path
         for name, value in desired.items():
             yield from _differences(value, live.get(name), (*path, name))
     elif isinstance(desired, list) and isinstance(live, list):

@@ -38,7 +38,7 @@ BAD = {
     "a setting that has a field": (
         {"podTemplate": {"env": [{"name": "SOKKEN_TOKEN_FILE", "value": "/x"}]}},
         "spec.podTemplate.env",
-        "SOKKEN_",
+        "use its field in spec",
     ),
     "less than none": ({"replicas": -1}, "spec.replicas", "greater than or equal to 0"),
     "a ratio above one": ({"telemetry": {"samplingRatio": "2"}}, "spec.telemetry.samplingRatio", ""),
@@ -47,12 +47,14 @@ BAD = {
 
 @pytest.mark.timeout(120)
 def test_bad_specs_are_refused_and_samples_are_not(namespace):
+    wrong = {}
     for what, (change, field, word) in BAD.items():
         thing = json.dumps(tunnel(**change))
         command = ("kubectl", "--namespace", namespace.name, "apply", "--dry-run=server", "--filename", "-")
         said = refused(*command, input=thing)
-        assert field in said, (what, said)
-        assert word in said, (what, said)
+        if field not in said or word not in said:
+            wrong[what] = said
+    assert wrong == {}
     unknown = tunnel()
     unknown["spec"]["replcas"] = 3
     said = refused(

@@ -69,6 +69,7 @@ def leaves(value, path=()):
         ),
         ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "1"}, {"name": "B"}]}),
         ({"type": "ClusterIP"}, {"type": "ClusterIP", "clusterIP": "10.0.0.1"}),
+        ({"nodeSelector": {}}, {}),
     ],
 )
 def test_what_an_apply_would_not_change(desired, live):
@@ -94,6 +95,11 @@ def test_what_an_apply_would_not_change(desired, live):
         ({"ports": [{"port": 1, "protocol": "UDP"}]}, {"ports": [{"port": 1, "protocol": "TCP"}]}, "spec.ports.0"),
         ({"ingress": [{"from": [{"podSelector": {}}]}]}, {"ingress": [{"from": [{}]}]}, "spec.ingress"),
         ({"ingress": [{"ports": []}]}, {"ingress": [{"ports": [], "from": []}]}, "spec.ingress"),
+        ({"selector": {"a": "1"}}, {"selector": {"a": "1", "b": "2"}}, "spec.selector"),
+        ({"selector": {"a": "1"}}, {}, "spec.selector"),
+        ({"nodeSelector": {"a": "1"}}, {"nodeSelector": {"a": "1", "b": "2"}}, "spec.nodeSelector"),
+        ({"podSelector": {"matchLabels": {}}}, {"podSelector": {"matchLabels": {"a": "1"}}}, "spec.podSelector"),
+        ({"labelSelector": {}}, {"labelSelector": {"matchLabels": {"a": "1"}}}, "spec.labelSelector"),
     ],
 )
 def test_what_an_apply_would_change(desired, live, where):
