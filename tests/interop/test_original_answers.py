@@ -26,6 +26,7 @@ def near():
         ]
         urls = [f"ws://{join(server)}/tunnel/{join(target)}" for server, target in where]
         with client(*urls, options=("-log-debug",)) as started:
+            started.program.wait_for("server_check_passed", 3)  # while the small one has room
             yield started, target
 
 

@@ -242,6 +242,7 @@ def original_server(*targets: str, max_connections: int = 100, patience: float =
         elif target not in targets:
             refusal = 1011, "target address not allowed"
         if refusal is not None:
+            plumbing.send(lambda: protocol.send_close(*refusal))  # it reads only afterwards
             threading.Thread(target=plumbing.read_to_the_end, daemon=True).start()
             plumbing.close(*refusal)
             return
