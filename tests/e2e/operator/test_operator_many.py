@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.namespace import eventually
 from tests.e2e.operators import begin_with_operator, leader, metrics, tunnel
 
-MANY, RUNNING = 100, 4
+MANY, RUNNING = 100, 10
 MEBIBYTE = 1024 * 1024
 
 
