@@ -152,6 +152,15 @@ def make_plan(
     return draft.finish()
 
 
+def plan_after(action: Action, result: Manifest) -> Remove | None:
+    """What is left to do when an action has given this: an apply keeps what others have put into lists.
+
+    Planned at once, because one's own write is no news, and brings no other plan.
+    """
+    operations = build_removal(action.manifest, result) if isinstance(action, Apply) else ()
+    return Remove(action.ref, operations) if operations else None
+
+
 def is_rolling(deployment: Manifest) -> bool:
     """Whether a roll-out that the operator itself has caused is under way: it counts for the turns."""
     if _annotation(deployment, Annotation.ROLLED_BY) != RolledBy.OPERATOR:

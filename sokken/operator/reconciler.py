@@ -6,6 +6,7 @@ does not have, but for how long something has been refused.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,19 @@ from sokken.operator.cluster.resources import TUNNELS, Manifest
 from sokken.operator.model import InvalidTunnel, Tunnel
 from sokken.operator.notices import Notices
 from sokken.operator.pods import Pods, Seen, is_settled
-from sokken.operator.reconcile import Action, Apply, Delete, Hold, Plan, Ref, Remove, is_rolling, make_plan, missing
+from sokken.operator.reconcile import (
+    Action,
+    Apply,
+    Delete,
+    Hold,
+    Plan,
+    Ref,
+    Remove,
+    is_rolling,
+    make_plan,
+    missing,
+    plan_after,
+)
 from sokken.operator.resources import FIELD_MANAGER, STATUS_FIELD_MANAGER, Defaults, build
 from sokken.operator.status import Failure, Observed, Report, describe, describe_invalid
 from sokken.operator.turns import Turns
@@ -156,9 +169,13 @@ class Reconciler:
         """Do all of it, one after the other; what is refused for good does not keep the rest from being done."""
         failures: list[Failure] = []
         is_forbidden = False
-        for action in plan.actions:
+        actions = deque(plan.actions)
+        while actions:
+            action = actions.popleft()
             try:
                 await self._do(action, known)
+                if (found := known.get(action.ref)) is not None and (left := plan_after(action, found)) is not None:
+                    actions.appendleft(left)
             except ClusterError as error:
                 if plan.begins_rollout and action.ref.kind == "Deployment":
                     self._turns.release(tunnel.uid)

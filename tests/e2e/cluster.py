@@ -4,12 +4,14 @@ E2E_KUBECONFIG names a running one instead; E2E_KEEP=1 leaves ours; E2E_CLUSTER 
 machine. Called by conftest.py, in one process only.
 """
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sokken import __version__
+from tests.e2e.namespace import eventually
 from tests.e2e.tools import ROOT, kubectl
 from tests.support.services import run, succeed
 
@@ -41,7 +43,13 @@ def apply_definition() -> None:
     """As the image prints it; it belongs to the whole cluster."""
     printed = succeed("docker", "run", "--rm", IMAGE, "operator", "crds")
     kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", input=printed)
-    kubectl("wait", "--for=condition=Established", "crd/tunnels.sokken.dev", "--timeout=60s")
+    eventually(_knows_tunnels)
+
+
+def _knows_tunnels() -> bool:
+    """Not by `kubectl wait`, which stumbles over a definition that has no conditions yet."""
+    status = json.loads(kubectl("get", "crd", "tunnels.sokken.dev", "--output=json")).get("status", {})
+    return any((each["type"], each["status"]) == ("Established", "True") for each in status.get("conditions") or ())
 
 
 def remove(say: Say) -> None:

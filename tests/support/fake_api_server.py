@@ -18,6 +18,7 @@ from aiohttp import web
 
 from sokken.operator.cluster.access import Access
 from sokken.transport.tls import TlsFiles, client_context
+from tests.support.json_patch import apply_json_patch
 from tests.support.loops import AUTHORITIES, server_context
 from tests.support.targets import PATIENCE
 
@@ -96,6 +97,8 @@ class ApiServer:
         self.streams: list[Stream] = []
         self.patience = 0.0
         """Seconds that every answer takes."""
+        self.is_silent = False
+        """Nothing more is told to whoever watches."""
         self.oldest = 0
         """Versions before this one are no longer known."""
         self._version = 100
@@ -320,6 +323,8 @@ class ApiServer:
             if body["metadata"].get("resourceVersion", "") != known["metadata"]["resourceVersion"]:
                 return web.json_response(status(409, "the object has been modified", "Conflict"), status=409)
             return web.json_response(self._store(place, body))
+        if isinstance(body, list):
+            return web.json_response(self._store(place, apply_json_patch(body, known)))
         return self._answer_patch(place, known, body, is_apply="apply" in asked.headers["Content-Type"])
 
     def _answer_patch(self, place: Place, known: dict | None, body: dict, *, is_apply: bool) -> web.Response:
@@ -333,6 +338,8 @@ class ApiServer:
             body = {"status": body.get("status", {})}
             known = {**(known or {}), "status": {}}
         merged = _merge(known or {}, body)
+        if known is not None and is_apply and place.plural == "services":
+            _keep_foreign_ports(known, merged)
         if known is not None and _plain(merged) == _plain(self.objects[_key(place)]):
             return web.json_response(self.objects[_key(place)])
         return web.json_response(self._store(place, merged), status=200 if known is not None else 201)
@@ -374,6 +381,8 @@ class ApiServer:
     def _publish(self, place: Place, kind: str, manifest: dict) -> None:
         copy = json.loads(json.dumps(manifest))
         self._history.append((self._version, place, kind, copy))
+        if self.is_silent:
+            return
         for stream in self.streams:
             _tell(stream, place, kind, copy)
 
@@ -404,6 +413,14 @@ def _merge(old: dict, new: dict) -> dict:
         is_map = isinstance(value, dict) and isinstance(old.get(name), dict)
         merged[name] = _merge(old[name], value) if is_map else value
     return merged
+
+
+def _keep_foreign_ports(old: dict, new: dict) -> None:
+    """Server-side apply keeps the items of a list that another manager owns."""
+    for entry in old["metadata"].get("managedFields", ()):
+        owned = [json.loads(key.removeprefix("k:"))["port"] for key in entry["fieldsV1"]["f:spec"]["f:ports"]]
+        foreign = [port for port in old["spec"]["ports"] if port["port"] in owned]
+        new["spec"]["ports"] = [*foreign, *new["spec"]["ports"]]
 
 
 def _plain(manifest: dict) -> dict:

@@ -4,29 +4,12 @@ Before it was recorded, somebody had scaled the Deployment, set a variable in it
 the Service.
 """
 
-from copy import deepcopy
-
 import pytest
 
 from sokken.operator.foreign import build_removal, find_scaler
 from sokken.operator.resources import FIELD_MANAGER
+from tests.support.json_patch import apply_json_patch
 from tests.support.recorded import recorded
-
-
-def apply(operations, live):
-    """The part of RFC 6902 that is used."""
-    whole = deepcopy(live)
-    for operation in operations:
-        *way, last = operation["path"].split("/")[1:]
-        place = whole
-        for part in way:
-            place = place[int(part)] if isinstance(place, list) else place[part]
-        key = int(last) if isinstance(place, list) else last
-        if operation["op"] == "test":
-            assert place[key] == operation["value"]
-        else:
-            del place[key]
-    return whole
 
 
 @pytest.mark.parametrize(
@@ -41,7 +24,7 @@ def apply(operations, live):
 )
 def test_what_was_added_to_a_list_is_taken_out_and_nothing_else(kind, list_of):
     desired, live = recorded(kind)
-    mended = apply(build_removal(desired, live), live)
+    mended = apply_json_patch(build_removal(desired, live), live)
     assert len(list_of(live)) == len(list_of(desired)) + 1
     assert list_of(mended) == list_of(desired)
     assert build_removal(desired, mended) == ()
@@ -62,7 +45,10 @@ def test_several_are_taken_out_from_the_end():
         each for each in live["metadata"]["managedFields"] if each["manager"] != FIELD_MANAGER and "fieldsV1" in each
     )
     other["fieldsV1"]["f:spec"]["f:ports"]['k:{"port":98,"protocol":"TCP"}'] = {".": {}}
-    assert [each["port"] for each in apply(build_removal(desired, live), live)["spec"]["ports"]] == [5432, 8080]
+    assert [each["port"] for each in apply_json_patch(build_removal(desired, live), live)["spec"]["ports"]] == [
+        5432,
+        8080,
+    ]
 
 
 def test_what_admission_adds_to_our_own_writes_stays():
@@ -90,5 +76,5 @@ def test_who_scales():
 
 def test_a_restart_by_hand_stays():
     desired, live = recorded("deployment")
-    mended = apply(build_removal(desired, live), live)
+    mended = apply_json_patch(build_removal(desired, live), live)
     assert "kubectl.kubernetes.io/restartedAt" in mended["spec"]["template"]["metadata"]["annotations"]

@@ -105,6 +105,26 @@ def test_a_child_that_somebody_edits_is_as_it_was():
     run(main())
 
 
+def test_what_an_apply_keeps_of_another_writer_is_taken_out_without_being_told_of():
+    """No watch tells of what one's own write has returned."""
+
+    async def main():
+        async with api_server() as server, working(server):
+            put_tunnel(server)
+            await soon(lambda: ready(server))
+            await soon(lambda: len(server.streams) >= 6)
+            found = child(server, "services")
+            wanted = found["spec"]["ports"]
+            fields = {"f:spec": {"f:ports": {'k:{"port":9,"protocol":"TCP"}': {}}}}
+            metadata = {**found["metadata"], "managedFields": [{"manager": "kubectl-patch", "fieldsV1": fields}]}
+            mine = [{"name": "mine", "port": 9, "protocol": "TCP"}]
+            server.put("v1", "services", {**found, "metadata": metadata, "spec": {**found["spec"], "ports": mine}})
+            server.is_silent = True
+            await soon(lambda: child(server, "services")["spec"]["ports"] == wanted)
+
+    run(main())
+
+
 def test_what_is_no_longer_wanted_is_deleted():
     async def main():
         async with api_server() as server, working(server):
