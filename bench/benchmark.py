@@ -40,6 +40,7 @@ class Benchmark:
     results: Results
     progress: Progress
     deadline: float = 0.0  # of the suite, monotonic seconds
+    rounds: int = 0  # of the suite
     started: int = field(default=0)
 
     # --- stacks -----------------------------------------------------------------------------------------------------
@@ -132,10 +133,10 @@ class Benchmark:
         self, suite: str, stacks: Sequence[Running], variants: Sequence[str], measure: Callable[[Running, str], None]
     ) -> None:
         """Rounds of A B C, then C B A: what changes on the machine changes for all. A stack that fails is out."""
-        for number in range(self.plan.rounds):
+        for number in range(self.rounds):
             for variant in variants:
                 for running in stacks if number % 2 == 0 else reversed(stacks):
-                    self.progress.step(f"round {number + 1} of {self.plan.rounds}: {variant}, {running.name}")
+                    self.progress.step(f"round {number + 1} of {self.rounds}: {variant}, {running.name}")
                     self.attempt(suite, running.name, partial(_measure, running, variant, measure))
                     time.sleep(SETTLE_SECONDS)
 

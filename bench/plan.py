@@ -30,7 +30,7 @@ class Plan:
     beside_seconds: float = 0.7
     connections: tuple[tuple[int, int], ...] = ((1, 500), (32, 1500))  # at a time, in all
     connection_seconds: float = 1.0
-    traced_seconds: float = 4.0
+    traced_seconds: float = 3.0
     starts: int = 9
     stalled_streams: int = 8
     many: int = 9500

@@ -16,7 +16,11 @@ from bench.stacks import Stack
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """``together`` names the stacks of the catalogue that are up meanwhile; a suite without starts its own."""
+    """``together`` names the stacks of the catalogue that are up meanwhile; a suite without starts its own.
+
+    ``more`` multiplies the plan's rounds: a small difference between two stacks that are nearly the same wants more
+    of them than a large one between many.
+    """
 
     name: str
     title: str
@@ -24,6 +28,7 @@ class Suite:
     together: str | None
     run_with: Callable[[Benchmark, Sequence[Running]], None] | None = None
     run_alone: Callable[[Benchmark], None] | None = None
+    more: int = 1
 
 
 SUITES = (
@@ -31,7 +36,7 @@ SUITES = (
     Suite("echo", "echo: 64 bytes there and back", 40, "plain", run_with=traffic.echo),
     Suite("beside", "echo beside a bulk stream", 50, "plain", run_with=traffic.beside),
     Suite("connections", "new connections, 1 and 32 at a time", 70, "plain", run_with=traffic.connections),
-    Suite("traced", "new connections and bulk with traces", 60, "traced", run_with=traffic.traced),
+    Suite("traced", "new connections and bulk with traces", 100, "traced", run_with=traffic.traced, more=3),
     Suite("secure", "bulk with TLS between client and server", 40, "secure", run_with=traffic.secure),
     Suite("line", "a path with 20 ms of delay each way", 90, "line", run_with=traffic.line),
     Suite("idle", "memory of idle connections", 80, None, run_alone=footprint.idle),
@@ -64,6 +69,7 @@ def _run_one(bench: Benchmark, suite: Suite, running: Sequence[Running]) -> None
     bench.results.suites.append(suite.name)
     began = time.monotonic()
     bench.deadline = began + suite.cap_seconds
+    bench.rounds = bench.plan.rounds * suite.more
     if suite.run_with:
         suite.run_with(bench, running)
     if suite.run_alone:
