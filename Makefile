@@ -46,7 +46,7 @@ architecture: $(READY) ## imports only run downwards
 test-programs: ## install from Debian the real programs that the tests use
 	@scripts/test-programs
 
-bench: $(READY) bench-references ## speed and memory beside socat, HAProxy and every tunnel found: 4 minutes
+bench: $(READY) bench-references ## speed and memory beside socat, HAProxy and every tunnel found: 6 minutes
 	$(BIN)/python -m bench full $(ARGS)
 
 bench-smoke: $(READY) bench-references ## the same in 40 seconds, with wide margins

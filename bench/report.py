@@ -83,7 +83,7 @@ def _page(runs: Sequence[Results], pictures: Sequence[str]) -> Iterable[str]:
     yield (
         "<!-- Written by `make bench-report` from bench/results and bench/notes.md. -->\n"
         "sokken beside plain TCP relays (socat, HAProxy: two hops, no WebSocket) and beside other tunnels, measured on"
-        " one machine over loopback. `make bench` repeats it (about 4 minutes); [bench/README.md](../bench/README.md)"
+        " one machine over loopback. `make bench` repeats it (about 6 minutes); [bench/README.md](../bench/README.md)"
         " says how. Absolute figures move by a fifth between runs and by far more between machines: only ratios within"
         " one run mean anything."
     )
