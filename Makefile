@@ -66,7 +66,7 @@ bench-references: ## install from Debian what speed is compared with
 bench-programs: ## install from Debian what the benchmarks compare with, and the programs of the workloads
 	@scripts/bench-programs
 
-bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through the tunnel: 20 minutes; ARGS=--quick: 1
+bench-workloads: $(READY) ## scp, pgbench, HTTP, git, NFS and OpenVPN through the tunnel: 15 minutes; ARGS=--quick: 1
 	@scripts/bench-programs || echo "The workloads go on without them." >&2
 	$(BIN)/python -m bench.workloads.run $(ARGS)
 
