@@ -52,6 +52,15 @@ def _knows_tunnels() -> bool:
     return any((each["type"], each["status"]) == ("Established", "True") for each in status.get("conditions") or ())
 
 
+def restart_api_server() -> None:
+    """Kill it, and wait until the one that the kubelet starts instead is ready. The cluster must be one of kind's."""
+    node = f"{_context().removeprefix('kind-')}-control-plane"
+    was = succeed("docker", "exec", node, "pidof", "kube-apiserver")
+    succeed("docker", "exec", node, "kill", "-KILL", was.strip())
+    eventually(lambda: run("docker", "exec", node, "pidof", "kube-apiserver").stdout not in {"", was})
+    eventually(lambda: run("kubectl", "get", "--raw", "/readyz").returncode == 0)
+
+
 def remove(say: Say) -> None:
     """The end of the cluster, if it is ours and nobody wants to look into it."""
     if "E2E_KUBECONFIG" in os.environ:
@@ -82,8 +91,12 @@ def _build_proxy(say: Say) -> None:
 
 def _load(say: Say) -> None:
     """Into a cluster of kind; another one is expected to have the images, or to pull them."""
-    context = kubectl("config", "current-context").strip()
+    context = _context()
     if context.startswith("kind-"):
         say("Loading the images into the cluster")
         name = context.removeprefix("kind-")
         succeed("kind", "load", "docker-image", IMAGE, PROXY_IMAGE, "--name", name, seconds=5 * MINUTES)
+
+
+def _context() -> str:
+    return kubectl("config", "current-context").strip()

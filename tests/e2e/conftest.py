@@ -4,6 +4,7 @@ Stories run side by side (pytest-xdist). The process that started the others mak
 find it by KUBECONFIG.
 """
 
+import fcntl
 import secrets
 import shutil
 
@@ -47,11 +48,15 @@ def _sayer(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """The longest first, so that none is left alone at the end."""
+    """The longest first, so that none is left at the end; behind them those that are played alone."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(STORY_SECONDS))
-    items.sort(key=lambda item: -item.get_closest_marker("timeout").args[0])
+    items.sort(key=lambda item: (_is_alone(item), -item.get_closest_marker("timeout").args[0]))
+
+
+def _is_alone(item):
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,6 +68,14 @@ def pytest_runtest_makereport(item, call):
             artifacts.save(namespace.name, folder)
             report.sections.append(("what is left of it", str(folder)))
     return report
+
+
+@pytest.fixture(autouse=True)
+def turn(request):
+    """All stories go side by side but those that are marked to be alone: with no other beside them."""
+    with (tools.ARTIFACTS / ".turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if _is_alone(request.node) else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture

@@ -136,5 +136,12 @@ def merge(namespace: Namespace, change: Thing, name: str = "web") -> None:
     namespace.kubectl("patch", "tunnel", name, "--type=merge", "--patch", json.dumps(change))
 
 
+def change_connections(namespace: Namespace, most: int) -> None:
+    """Change the Tunnel, and wait until the operator has dealt with that."""
+    merge(namespace, {"spec": {"maxConnections": most}})
+    generation = namespace.get("tunnel/web")["metadata"]["generation"]
+    eventually(lambda: namespace.get("tunnel/web")["status"]["observedGeneration"] == generation)
+
+
 def uninstall(namespace: Namespace) -> None:
     namespace.helm("uninstall", NAME, "--wait")

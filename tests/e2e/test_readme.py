@@ -29,6 +29,7 @@ def test_what_the_readme_says_works(add_namespace):
         shop.wait_for_rollout("remote-sokken-client")
         kubectl("--namespace", "sokken", "rollout", "status", "deployment/sokken-server", f"--timeout={PATIENCE:.0f}s")
         assert [port["port"] for port in shop.get("service/remote-sokken-client")["spec"]["ports"]] == [5432]
+        assert [port["port"] for port in shop.get("service/db-sokken")["spec"]["ports"]] == [5432]
         play("docs/kubernetes.md", "Uninstalling")
         eventually(lambda: tunnels.get("all", "--selector", LABELS)["items"] == [])
     finally:

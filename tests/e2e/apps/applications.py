@@ -34,13 +34,30 @@ class Lost(Exception):
     """A connection did not do what it should; how it ended, in one word."""
 
 
+reached: set[tuple[str, int]] = set()
+
+
+async def dial(to: tuple[str, int]) -> tuple[StreamReader, StreamWriter]:
+    """Connect. A Service that has just come refuses, until the node knows that its pods are ready: only at first."""
+    while True:
+        try:
+            connection = await asyncio.open_connection(*to)
+        except ConnectionRefusedError:
+            if to in reached:
+                raise
+            await asyncio.sleep(AGAIN)
+        else:
+            reached.add(to)
+            return connection
+
+
 @contextlib.asynccontextmanager
 async def connected(to: tuple[str, int]):
     """A connection that is closed at the end; whatever goes wrong with it is Lost."""
     writer = None
     try:
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(*to)
+            reader, writer = await dial(to)
         yield reader, writer
     except (ConnectionResetError, BrokenPipeError):
         raise Lost("reset") from None

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.cluster import PROXY_IMAGE
 from tests.e2e.namespace import eventually, was_restarted
-from tests.e2e.operators import install_operator, leader, merge, reason, tunnel
+from tests.e2e.operators import change_connections, install_operator, leader, reason, tunnel
 from tests.e2e.release import pods_of
 
 HAPROXY = (
@@ -47,12 +47,6 @@ def signal(namespace, pod, name):
     namespace.kubectl("exec", pod, "--container=proxy", "--", "sh", "-c", script)
 
 
-def accepts(namespace, connections):
-    merge(namespace, {"spec": {"maxConnections": connections}})
-    generation = namespace.get("tunnel/web")["metadata"]["generation"]
-    eventually(lambda: namespace.get("tunnel/web")["status"]["observedGeneration"] == generation)
-
-
 @pytest.mark.timeout(420)
 def test_it_goes_on_when_the_api_server_is_back(namespace):
     install_operator(namespace, **THROUGH)
@@ -61,12 +55,12 @@ def test_it_goes_on_when_the_api_server_is_back(namespace):
     (pod,) = [pod["metadata"]["name"] for pod in pods_of(namespace, "operator")]
 
     signal(namespace, pod, "TERM")  # its container starts again within seconds
-    accepts(namespace, 11)
+    change_connections(namespace, 11)
 
     signal(namespace, pod, "STOP")
     time.sleep(20)  # longer than who works goes on without its Lease; nothing could be waited for meanwhile
     signal(namespace, pod, "CONT")
-    accepts(namespace, 12)
+    change_connections(namespace, 12)
     eventually(lambda: leader(namespace) == pod)
     found = namespace.get(f"pod/{pod}")
     assert not was_restarted(
