@@ -138,7 +138,7 @@ class Reach:
         except ssl.SSLError as error:
             detail = (error.reason or str(error)).lower().replace("_", " ")
             failure = _TLS_FAILURES.get(error.reason or "", TlsFailure.OTHER)
-            if isinstance(error, ssl.SSLEOFError):
+            if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
                 failure = TlsFailure.ENDED
         except OSError:
             failure = TlsFailure.ENDED

@@ -97,11 +97,11 @@ class Doorbell:
         self._is_stopping = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop)
-        try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._ended.wait()
-        except TimeoutError:
-            raise DoorbellError(f"kopf does not end within {FAREWELL_SECONDS:g} s") from None
+        # Not by `timeout`: before Python 3.11.3 it gives no TimeoutError in a task that is being cancelled (gh-102780).
+        ending = asyncio.ensure_future(self._ended.wait())
+        if not (await asyncio.wait({ending}, timeout=FAREWELL_SECONDS))[0]:
+            ending.cancel()
+            raise DoorbellError(f"kopf does not end within {FAREWELL_SECONDS:g} s")
 
     # On kopf's thread
 

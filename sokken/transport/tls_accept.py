@@ -98,7 +98,8 @@ class TlsAcceptor:
 
     def _fail(self, error: OSError) -> None:
         self._release()
-        if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        # An end is an SSLZeroReturnError to early releases of Python 3.11.
+        if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             log.debug("connection_without_request", peer=self._peer)  # a port scan, a probe of TCP
             close_cleanly(self._channel)
             return
