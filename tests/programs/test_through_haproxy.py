@@ -104,10 +104,10 @@ def exchange(entry, data):
     return answer
 
 
-def closed(way, app_port):
-    """The last lines of a connection at both ends."""
-    peer = f"127.0.0.1:{app_port}"
-    near = way.client.program.wait_for("connection_closed", peer=peer)
+def closed(way, target, app_port):
+    """The last lines of a connection at both ends; the port may have been another's, to another target, before."""
+    host, port = way.targets[target]
+    near = way.client.program.wait_for("connection_closed", peer=f"127.0.0.1:{app_port}", target=f"{host}:{port}")
     return near, way.server.program.wait_for("connection_closed", connection_id=near["connection_id"])
 
 
@@ -122,7 +122,7 @@ def test_the_application_ends_first(way):
         app.sendall(data)
         app.shutdown(socket.SHUT_WR)
         assert receive_all(app) == b"%d" % len(data)
-    for line in closed(way, port):
+    for line in closed(way, "count", port):
         assert (line["outcome"], line["close_code"]) == ("completed", 1000)
         assert (line["bytes_up"], line["bytes_down"]) == (len(data), len(str(len(data))))
 
@@ -141,7 +141,7 @@ def test_a_reset_of_the_target_reaches_the_application(way):
         port = app.getsockname()[1]
         app.sendall(b"x")
         assert was_reset(app)
-    near, far = closed(way, port)
+    near, far = closed(way, "reset_when_asked", port)
     assert (near["outcome"], near["close_code"]) == ("peer_reset", 1011)
     assert (far["outcome"], far["close_code"]) == ("local_reset", 1011)
 
@@ -156,7 +156,7 @@ def test_a_reset_of_a_target_that_writes_faster_than_is_read_reaches_the_applica
             "connection_closed", connection_id=opened["connection_id"], outcome="local_reset", close_code=1011
         )
         assert was_reset(app)
-    near, _ = closed(way, port)
+    near, _ = closed(way, "fill_and_reset", port)
     assert near["outcome"] == "peer_lost"  # nobody could be told more
 
 
@@ -166,7 +166,7 @@ def test_a_reset_of_the_application_reaches_the_target(way):
     receive_exactly(app, 1)
     reset(app)
     assert seen.get(timeout=PATIENCE) is True
-    near, far = closed(way, port)
+    near, far = closed(way, "tell_the_end", port)
     assert (near["outcome"], far["outcome"]) == ("local_reset", "peer_reset")
 
 
