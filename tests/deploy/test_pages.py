@@ -6,7 +6,12 @@ import shlex
 import pytest
 import yaml
 
+from sokken.operator.acceptance import accept_tunnel
+from sokken.operator.crd import build_crd
+from sokken.operator.resources import build
+from tests.support.api_server import admit
 from tests.support.charts import CHART, CLIENT, ROOT, TARGETS, environment, found, render
+from tests.support.golden_manifests import DEFAULTS
 from tests.support.services import succeed
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -34,11 +39,10 @@ def commands(text):
 def test_the_readmes_commands_are_ones_that_helm_takes():
     rendered = []
     for words, body in commands(section()):
-        if words[:2] != ["helm", "install"]:
-            assert words in (
-                ["helm", "test", "sokken", "--namespace", "tunnels"],
-                ["kubectl", "apply", "-k", "k8s/"],
-            )
+        if words[0] == "kubectl":
+            continue
+        if words[1] != "install":
+            assert words == ["helm", "test", "sokken", "--namespace", "tunnels"]
             continue
         options = [word for word in words[2:] if word not in {"--wait", "--create-namespace"}]
         command = [found("helm"), "template", *options, "--kube-version", "1.34.0"]
@@ -51,6 +55,18 @@ def test_the_readmes_commands_are_ones_that_helm_takes():
     (deployment,) = [thing for thing in client if thing["kind"] == "Deployment"]
     env = {each["name"]: each.get("value") for each in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["SOKKEN_FORWARDS"] == "db=:5432=ws://sokken-server.tunnels/tunnel/db.internal:5432"
+
+
+def test_the_readmes_tunnel_becomes_the_service_that_it_says():
+    manifests, applied, wait = [(words, body) for words, body in commands(section()) if words[0] == "kubectl"]
+    assert manifests == (["kubectl", "apply", "-k", "k8s/"], "")
+    assert applied[0] == ["kubectl", "apply", "--namespace", "shop", "--filename", "-"]
+    tunnel = admit(build_crd(), yaml.safe_load(applied[1]))
+    assert wait[0][:5] == ["kubectl", "wait", "--namespace", "shop", "--for=condition=Ready"]
+    assert wait[0][5] == f"tunnel/{tunnel['metadata']['name']}"
+    tunnel["metadata"] |= {"namespace": "shop", "uid": "u", "generation": 1}
+    (service,) = [thing for thing in build(accept_tunnel(tunnel), DEFAULTS) if thing["kind"] == "Service"]
+    assert f"the Service `{service['metadata']['name']}`" in section()
 
 
 @pytest.mark.parametrize("block", OF_THE_CHART, ids=lambda block: block.split("\n")[1].strip()[:30])
