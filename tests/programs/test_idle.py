@@ -1,7 +1,4 @@
-"""Three minutes of silence through haproxy, which would end a connection after one: pings keep tunnels alive.
-
-The tunnels are older than this module's turn (conftest.py), so that little is waited for here.
-"""
+"""Three minutes of silence through haproxy, which would end a connection after one: pings keep tunnels alive."""
 
 import socket
 import time
@@ -9,6 +6,7 @@ import time
 import pytest
 
 from tests.support.haproxy import TUNNEL_SECONDS
+from tests.support.idle import idle_tunnels
 from tests.support.targets import PATIENCE, receive_all, receive_exactly
 
 pytestmark = [pytest.mark.programs, pytest.mark.slow]
@@ -16,9 +14,15 @@ pytestmark = [pytest.mark.programs, pytest.mark.slow]
 IDLE_SECONDS = 3 * TUNNEL_SECONDS
 
 
+@pytest.fixture
+def idle(tmp_path):
+    with idle_tunnels(tmp_path) as tunnels:
+        yield tunnels
+
+
 @pytest.mark.timeout(IDLE_SECONDS + 60)
 def test_idle_tunnels_are_still_there(idle):
-    time.sleep(max(0.0, idle.since + IDLE_SECONDS - time.monotonic()))
+    time.sleep(IDLE_SECONDS)
     programs = [program for pair in idle.pairs.values() for program in (pair.client.program, pair.server.program)]
     for program in programs:
         assert program.events("connection_closed") == []

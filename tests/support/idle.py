@@ -3,7 +3,6 @@
 import queue
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ class Idle:
     apps: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     heard: queue.SimpleQueue[bytes] = field(default_factory=queue.SimpleQueue)
-    since: float = field(default_factory=time.monotonic)
 
     @property
     def targets(self) -> dict[str, Callable[[socket.socket], None]]:
@@ -55,16 +53,15 @@ def idle_tunnels(folder: Path) -> Iterator[Idle]:
     idle = Idle()
     with ExitStack() as stack:
         targets = {name: stack.enter_context(target(handle)) for name, handle in idle.targets.items()}
-        stack.callback(idle.over.set)
         for scheme in ("ws", "wss"):
             own = folder / scheme
             own.mkdir()
             pair = idle.pairs[scheme] = stack.enter_context(pair_through_haproxy(targets, scheme, own))
+            stack.callback(idle.over.set)  # what is not over, the programs would wait for
             for name, entry in pair.entries.items():
                 app = idle.apps[scheme, name] = stack.enter_context(connect(entry))
                 app.sendall(b"?")
                 if name == "app_ended":
                     app.shutdown(socket.SHUT_WR)
                 assert receive_exactly(app, 1) == b"?"
-        idle.since = time.monotonic()
         yield idle

@@ -31,8 +31,8 @@ def run(main: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
         async with asyncio.timeout(PATIENCE):
             result = await main
         await asyncio.sleep(0)
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left
+        left = [task for task in asyncio.all_tasks() - {asyncio.current_task()} if not _is_asyncios(task)]
+        assert left == []
         return result
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
@@ -40,6 +40,11 @@ def run(main: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
         result = runner.run(bounded())
     assert failures == []
     return result
+
+
+def _is_asyncios(task: asyncio.Task[Any]) -> bool:
+    """Its servers have a task for each TLS handshake, which goes on for a turn after the connection is lost."""
+    return task.get_coro().__qualname__ == "BaseSelectorEventLoop._accept_connection2"
 
 
 class Clock:
