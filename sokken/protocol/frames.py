@@ -165,8 +165,10 @@ class Decoder:
         self._dead = False
 
     def __repr__(self) -> str:
-        state = "dead" if self._dead else f"{self._opcode.name} {self._remaining} to come"
-        return f"<Decoder {state}>"
+        if self._dead:
+            return "<Decoder dead>"
+        # Between frames the kind of the last is nothing to tell: the short way does not keep it.
+        return f"<Decoder {self._opcode.name} {self._remaining} to come>" if self._remaining else "<Decoder>"
 
     def decode(self, buffer: bytearray, start: int, stop: int) -> list[Event]:
         """Decode ``buffer[start:stop]``; masked payload may be unmasked in place.

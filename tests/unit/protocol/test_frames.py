@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sokken.protocol.frames import (
@@ -198,6 +198,7 @@ def small_frames(draw: st.DrawFn) -> tuple[bytes, bool]:
 
 
 @given(small_frames(), st.lists(st.integers(0, 10_000), max_size=8))
+@example((frame(Opcode.TEXT, b"\0", key=bytes(4)), True), [])
 def test_the_short_way_for_small_messages_gives_what_the_long_way_gives(
     given_frames: tuple[bytes, bool], cuts: list[int]
 ) -> None:
