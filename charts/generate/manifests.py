@@ -17,7 +17,8 @@ NAMESPACE: Final = "sokken"
 _MADE: Final = "# Made from charts/sokken by `make manifests`.\n"
 _KUSTOMIZATION: Final = """\
 # kubectl apply --server-side -k k8s/: a server and the operator in a namespace of their own, and the definition of
-# Tunnels. Say in policy.yaml what tunnels may lead to; leave out what you do not need.
+# Tunnels. Say in policy.yaml what tunnels may lead to; leave out what you do not need: with operator.yaml go the
+# replacements.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: sokken
@@ -32,6 +33,22 @@ configMapGenerator:
 generatorOptions:
   # The name stays, because the server sees a change by itself: nothing is restarted for it.
   disableNameSuffixHash: true
+# What the operator is told is what it is itself: Tunnels get its image, and its Lease is where it is.
+replacements:
+  - source:
+      kind: Deployment
+      name: sokken-operator
+      fieldPath: spec.template.spec.containers.[name=operator].image
+    targets:
+      - select: {kind: Deployment, name: sokken-operator}
+        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=SOKKEN_OPERATOR_IMAGE].value"]
+  - source:
+      kind: Deployment
+      name: sokken-operator
+      fieldPath: metadata.namespace
+    targets:
+      - select: {kind: Deployment, name: sokken-operator}
+        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=SOKKEN_OPERATOR_LEASE_NAMESPACE].value"]
 # Where the image really is:
 # images:
 #   - name: sokken

@@ -83,6 +83,7 @@ class RolledBy(StrEnum):
     """Who made a pod template change."""
 
     TUNNEL = "tunnel"
+    """A user did, or nothing was replaced that served: it takes no turn."""
     OPERATOR = "operator"
 
 
@@ -224,8 +225,8 @@ def _plan_rollout(
     draft.hold = _backlog(tunnel, desired, pods) or (_hold_ours(tunnel, live, take_turn) if is_ours else None)
     if draft.hold:
         return _with_template_of(live, desired)
-    draft.begins_rollout = is_ours
-    return _rolled_by(desired, RolledBy.OPERATOR if is_ours else RolledBy.TUNNEL)
+    draft.begins_rollout = is_ours and _serves(live)
+    return _rolled_by(desired, RolledBy.OPERATOR if draft.begins_rollout else RolledBy.TUNNEL)
 
 
 def _backlog(tunnel: Tunnel, desired: Manifest, pods: Sequence[Manifest]) -> Hold | None:
@@ -240,11 +241,15 @@ def _hold_ours(tunnel: Tunnel, live: Manifest, take_turn: Callable[[], bool]) ->
     """Why a roll-out that no user has asked for has to wait. One that replaces nothing that serves need not."""
     if tunnel.spec.update_policy == "Manual":
         return Hold.MANUAL
-    if not live.get("status", {}).get("availableReplicas"):
+    if not _serves(live):
         return None
     if _is_refused(tunnel):
         return Hold.DISCONNECTED
     return None if take_turn() else Hold.TURN
+
+
+def _serves(deployment: Manifest) -> bool:
+    return bool(deployment.get("status", {}).get("availableReplicas"))
 
 
 def _is_refused(tunnel: Tunnel) -> bool:

@@ -117,7 +117,7 @@ class Reconciler:
             if error.trouble is not Trouble.NOT_FOUND:
                 raise
             return self._forget(key, "gone")
-        self._uids[key] = document["metadata"]["uid"]
+        self._note_uid(key, document["metadata"]["uid"])
         try:
             tunnel = accept_tunnel(document)
         except InvalidTunnel as error:
@@ -204,11 +204,11 @@ class Reconciler:
         self._children.note(manifest)
         self.note_rollout(manifest)
 
-    def note_rollout(self, manifest: Manifest) -> None:
-        """What a Deployment shows counts for the turns."""
+    def note_rollout(self, manifest: Manifest, *, is_gone: bool = False) -> None:
+        """What a Deployment shows counts for the turns; of one that is gone it is what was seen last."""
         if manifest["kind"] == "Deployment":
             for owner in manifest["metadata"].get("ownerReferences") or ():
-                self._turns.note(owner["uid"], is_rolling=is_rolling(manifest))
+                self._turns.note(owner["uid"], is_rolling=is_rolling(manifest) and not is_gone)
 
     def _has_lasted(self, key: Key) -> bool:
         now = time.monotonic()
@@ -253,6 +253,11 @@ class Reconciler:
             raise
         for event in report.events:
             await self._notices.tell(document, event)
+
+    def _note_uid(self, key: Key, uid: str) -> None:
+        if (former := self._uids.get(key, uid)) != uid:
+            self._turns.release(former)
+        self._uids[key] = uid
 
     def _forget(self, key: Key, result: str) -> Done:
         self._forbidden_since.pop(key, None)

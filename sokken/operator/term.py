@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from sokken.operator.children import NETWORK_POLICIES, POD_MONITORS, RESOURCES, Children
 from sokken.operator.cluster.access import Access
 from sokken.operator.cluster.answers import ClusterError, Trouble
-from sokken.operator.cluster.cache import Change, Key, key_of
+from sokken.operator.cluster.cache import Change, Happening, Key, key_of
 from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.resources import TUNNELS, Resource
 from sokken.operator.handlers import Bell, Doorbell
@@ -198,7 +198,7 @@ class Term:
     def _on_child(self, key: Key, change: Change) -> None:
         self._ring(key)
         if change.manifest["kind"] == "Deployment":
-            self._reconciler.note_rollout(change.manifest)
+            self._reconciler.note_rollout(change.manifest, is_gone=change.happening is Happening.DELETED)
             for waiting in self._reconciler.awaiting_turn:  # it may be another's turn now
                 self._ring(waiting)
 

@@ -3,6 +3,8 @@
 import base64
 import gzip
 import json
+import re
+import shutil
 import sys
 import tarfile
 
@@ -39,6 +41,24 @@ def test_kubectl_builds_the_manifests():
     assert {thing["metadata"].get("namespace", "sokken") for thing in built} == {"sokken"}
     bindings = [thing for thing in built if thing["kind"].endswith("Binding")]
     assert {subject["namespace"] for thing in bindings for subject in thing["subjects"]} == {"sokken"}
+
+
+def test_tunnels_get_the_image_and_the_namespace_that_the_kustomization_names(tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "k8s")
+    kustomization = tmp_path / "k8s" / "kustomization.yaml"
+    text = kustomization.read_text().replace("\nnamespace: sokken", "\nnamespace: tunnels")
+    kustomization.write_text(re.sub(r"^# (?=images:|  - name:|    newName:)", "", text, flags=re.MULTILINE))
+    built = yaml.safe_load_all(succeed(found("kubectl"), "kustomize", tmp_path / "k8s"))
+    (operator,) = [
+        thing
+        for thing in built
+        if thing and (thing["kind"], thing["metadata"]["name"]) == ("Deployment", "sokken-operator")
+    ]
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert container["image"].startswith("registry.example/sokken:")
+    assert env["SOKKEN_OPERATOR_IMAGE"] == container["image"]
+    assert env["SOKKEN_OPERATOR_LEASE_NAMESPACE"] == operator["metadata"]["namespace"] == "tunnels"
 
 
 def test_the_policy_of_the_manifests_is_one_and_allows_nothing(tmp_path):

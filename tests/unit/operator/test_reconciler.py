@@ -360,22 +360,28 @@ def test_transitions_are_told_as_events():
     run(main())
 
 
+def image(server, name):
+    found = server.find("deployments", f"{name}-sokken")
+    return found["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+async def put_ready(server, client, *names):
+    """Tunnels that are ready with the image sokken:1."""
+    async with working(server, client, operator_image="sokken:1"):
+        for name in names:
+            put_tunnel(server, name)
+            await soon(lambda name=name: server.find("deployments", f"{name}-sokken"))
+            put_pod(server, name, f"{name}-1")
+            roll_out(server, name)
+        await soon(lambda: {ready(server, name) for name in names} == {("True", "Ready")})
+
+
 def test_when_the_default_image_is_another_one_tunnel_rolls_after_the_other():
     names = ["a", "b", "c"]
 
-    def image(server, name):
-        found = server.find("deployments", f"{name}-sokken")
-        return found["spec"]["template"]["spec"]["containers"][0]["image"]
-
     async def main():
         async with api_server() as server, client_pods() as client:
-            async with working(server, client, operator_image="sokken:1"):
-                for name in names:
-                    put_tunnel(server, name)
-                    await soon(lambda name=name: server.find("deployments", f"{name}-sokken"))
-                    put_pod(server, name, f"{name}-1")
-                    roll_out(server, name)
-                await soon(lambda: {ready(server, name) for name in names} == {("True", "Ready")})
+            await put_ready(server, client, *names)
             async with working(server, client, operator_image="sokken:2"):
                 for rolled in (1, 2, 3):
                     await soon(lambda: sum(image(server, name) == "sokken:2" for name in names) == rolled)  # noqa: B023
@@ -386,6 +392,45 @@ def test_when_the_default_image_is_another_one_tunnel_rolls_after_the_other():
                     for name in names:
                         if image(server, name) == "sokken:2":
                             roll_out(server, name)
+
+    run(main())
+
+
+def test_a_tunnel_that_is_deleted_while_it_is_rolled_gives_its_turn_back():
+    names = ["a", "b", "c"]
+
+    async def main():
+        async with api_server() as server, client_pods() as client:
+            await put_ready(server, client, *names)
+            async with working(server, client, operator_image="sokken:2"):
+                await soon(lambda: "sokken:2" in {image(server, name) for name in names})
+                (rolled,) = [name for name in names if image(server, name) == "sokken:2"]
+                others = [name for name in names if name != rolled]
+                server.remove("sokken.dev/v1alpha1", "tunnels", "team", rolled)
+                asked = client.asked
+                await soon(lambda: client.asked > asked + 6)
+                server.remove("apps/v1", "deployments", "team", f"{rolled}-sokken")  # by the garbage collector
+                while others:
+                    await soon(lambda: "sokken:2" in {image(server, name) for name in others})
+                    (rolled,) = [name for name in others if image(server, name) == "sokken:2"]
+                    roll_out(server, rolled)
+                    others.remove(rolled)
+
+    run(main())
+
+
+def test_a_tunnel_that_never_worked_keeps_nobody_from_being_rolled():
+    async def main():
+        async with api_server() as server, client_pods() as client:
+            await put_ready(server, client, "b")
+            async with working(server, client, operator_image="sokken:1"):
+                put_tunnel(server, "a")
+                await soon(lambda: server.find("deployments", "a-sokken"))
+            for version in ("sokken:2", "sokken:3"):
+                async with working(server, client, operator_image=version):
+                    await soon(lambda: {image(server, name) for name in "ab"} == {version})  # noqa: B023
+                    roll_out(server, "b")
+                    await soon(lambda: ready(server, "b") == ("True", "Ready"))
 
     run(main())
 
