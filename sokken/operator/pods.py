@@ -70,9 +70,9 @@ class Pods:
         """Since when a Tunnel has not been settled (monotonic)."""
         self._unasked: set[Key] = set()
         """Whose pods were there at the first look, and have not been asked yet."""
-        self._has_listed = self._is_failing = False
+        self._has_listed = self._is_failing = self._was_refused = False
         self.refusal: ClusterError | None = None
-        """Why they cannot be listed at all."""
+        """Why they may not be listed. A refusal of a single round is a restarting API server's."""
         self._schedule = Schedule()
         self._workers = Workers(self._schedule, AT_ONCE, self._look)
         self._session: aiohttp.ClientSession | None = None
@@ -123,7 +123,8 @@ class Pods:
         except ClusterError as error:
             self._fail(error)
             return
-        self.refusal, self._is_failing = None, False
+        self._is_failing = self._was_refused = False
+        self._refuse(None)
         found: dict[Key, list[Manifest]] = {}
         for listing in listings:
             for pod in listing.items:
@@ -142,8 +143,18 @@ class Pods:
         if not self._is_failing:
             log.warning("pods_not_listed", detail=str(error))
         self._is_failing = True
-        if error.trouble is Trouble.FORBIDDEN:
-            self.refusal, self._has_listed = error, True
+        is_refused = error.trouble is Trouble.FORBIDDEN
+        if is_refused and self._was_refused:
+            self._has_listed = True
+            self._refuse(error)
+        self._was_refused = is_refused
+
+    def _refuse(self, error: ClusterError | None) -> None:
+        is_news = (error is None) is not (self.refusal is None)
+        self.refusal = error
+        if is_news:
+            for key in {*self._seen, *self._restless}:
+                self._ring(key)
 
     async def _look(self, key: Key) -> None:
         """Ask a Tunnel's pods; list them anew first where things move."""

@@ -21,7 +21,7 @@ from sokken.operator.cluster.client import Cluster
 from sokken.operator.cluster.resources import TUNNELS, Manifest
 from sokken.operator.model import InvalidTunnel, Tunnel
 from sokken.operator.notices import Notices
-from sokken.operator.pods import Pods, Seen, is_settled
+from sokken.operator.pods import ROUND_SECONDS, Pods, Seen, is_settled
 from sokken.operator.reconcile import (
     Action,
     Apply,
@@ -60,7 +60,7 @@ class RefusedError(SokkenError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.verb} {failure.ref}: {failure.code} {failure.message}")
         self.trouble = Trouble.FORBIDDEN if failure.code == 403 else Trouble.INVALID
-        self.seconds = REFUSED_SECONDS
+        self.seconds = ROUND_SECONDS if failure.verb == "list" else REFUSED_SECONDS  # pods are listed again so soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +137,12 @@ class Reconciler:
         self._note_hold(key, plan)
         known = {Ref.of(manifest): manifest for manifest in live}
         failures = await self._carry_out(key, tunnel, plan, known)
-        failures += self._find_lasting_refusals(key)
+        failures += self._find_refusal(key)
         if plan.actions and not failures:
             self._pods.stir(key)
         if not failures and not has_asked and tunnel.status:
-            return Done("applied" if plan.actions else "unchanged")  # the first word of the pods rings again
+            # The first word of the pods rings again; if there is none, it is known in the round after the next why.
+            return Done("applied" if plan.actions else "unchanged", 2 * ROUND_SECONDS)
         report = self._describe(tunnel, plan, known, seen, failures, defaults)
         await self._tell(document, report)
         self._pods.expect(key, is_settled=is_settled(report.status["conditions"]))
@@ -214,7 +215,7 @@ class Reconciler:
         now = time.monotonic()
         return now - self._forbidden_since.setdefault(key, now) >= LASTING_SECONDS
 
-    def _find_lasting_refusals(self, key: Key) -> list[Failure]:
+    def _find_refusal(self, key: Key) -> list[Failure]:
         """Pods that may not be listed: without them nothing is known of the Tunnel."""
         error = self._pods.refusal
         if error is None:

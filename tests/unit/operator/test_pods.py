@@ -203,6 +203,25 @@ def test_pods_that_cannot_be_listed():
     run(main())
 
 
+def test_a_refusal_of_one_round_is_none_and_a_lasting_one_rings():
+    async def main():
+        async with api_server() as server, client_pods() as client:
+            put_pod(server)
+            async with looking(server, client) as (pods, rung):
+                await soon(lambda: answer_of(pods))
+                rung.clear()
+                server.refuse(403, status(403, "RBAC: not found"), times=1)
+                asked = len(server.asked)
+                await soon(lambda: len(server.asked) > asked + 3)
+                assert (pods.refusal, rung) == (None, [])
+                server.refuse(403, status(403, "pods is forbidden"), times=10_000)
+                await soon(lambda: pods.refusal and rung == [WEB])
+                server.forgive()
+                await soon(lambda: pods.refusal is None and rung == [WEB, WEB])
+
+    run(main())
+
+
 def test_an_ipv6_pod_is_asked_too():
     async def main():
         async with api_server() as server, client_pods() as client:
