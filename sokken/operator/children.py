@@ -37,21 +37,30 @@ class Children:
         self, cluster: Cluster, scopes: Sequence[str | None], on_change: Callable[[Key, Change], object]
     ) -> None:
         """``on_change`` is told of each change, with the Tunnel whose child it was."""
-        self.informers: list[Informer] = []
+        self.informers: dict[Informer, asyncio.Task[None]] = {}
         self._cluster = cluster
         self._scopes = scopes
         self._on_change = on_change
         self._found: dict[Key, dict[Ref, Manifest]] = {}
 
     def __repr__(self) -> str:
-        return f"<Children of {len(self._found)} {self.informers}>"
+        return f"<Children of {len(self._found)} {list(self.informers)}>"
 
     def follow(self, resource: Resource, tasks: asyncio.TaskGroup) -> None:
         """Know this kind, too, from now on."""
         for scope in self._scopes:
             informer = Informer(self._cluster, resource, scope, SELECTOR, self._take)
-            self.informers.append(informer)
-            tasks.create_task(informer.run(), name=f"follow {resource.qualified} {scope or ''}".rstrip())
+            name = f"follow {resource.qualified} {scope or ''}".rstrip()
+            self.informers[informer] = tasks.create_task(informer.run(), name=name)
+
+    def unfollow(self, resource: Resource) -> None:
+        """Know this kind no more: nobody serves it."""
+        for informer in [each for each in self.informers if each.resource == resource]:
+            self.informers.pop(informer).cancel()
+        for key, found in list(self._found.items()):
+            self._found[key] = {ref: manifest for ref, manifest in found.items() if resource_of(ref) != resource}
+            if not self._found[key]:
+                del self._found[key]
 
     def follows(self, resource: Resource) -> bool:
         """Whether it knows this kind."""

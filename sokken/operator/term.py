@@ -170,6 +170,18 @@ class Term:
             if is_served:
                 self.children.follow(POD_MONITORS, tasks)
 
+    async def _let_pod_monitors_go(self) -> None:
+        """Their definition may go at any time, too."""
+        if not self.children.follows(POD_MONITORS):
+            return
+        try:
+            is_served = await self._cluster.serves(POD_MONITORS)
+        except ClusterError as error:
+            log.warning("discovery_failed", resource=POD_MONITORS.qualified, detail=str(error))
+        else:
+            if not is_served:
+                self.children.unfollow(POD_MONITORS)
+
     def _note_rollouts(self) -> None:
         for key in self.children.tunnels():
             for manifest in self.children.of(key):
@@ -204,6 +216,7 @@ class Term:
 
     async def _resync(self, tasks: asyncio.TaskGroup) -> None:
         """Look at every Tunnel again, whatever was told or not, spread over a minute."""
+        await self._let_pod_monitors_go()
         await self._look_for_pod_monitors(tasks)
         try:
             listings = [await self._cluster.list(TUNNELS, scope, only_metadata=True) for scope in self._scopes]
@@ -228,6 +241,8 @@ class Term:
             self.ready[key] = "False"
             self._fail(key, error, error.seconds)
         except (ClusterError, Outdated) as error:
+            if isinstance(error, Outdated):  # again and again: perhaps there is no such kind any more
+                await self._let_pod_monitors_go()
             trouble = error.trouble if isinstance(error, ClusterError) else Trouble.CONFLICT
             if trouble is Trouble.TERMINATING:
                 trail.end("leaving")

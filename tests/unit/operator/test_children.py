@@ -96,7 +96,7 @@ def test_an_older_version_that_comes_late_is_passed_over():
                 children.note(newest)
                 server.send({"type": "MODIFIED", "object": {**first, "spec": {"x": 1}}})
                 server.bookmark()
-                informer = children.informers[0]
+                informer = next(iter(children.informers))
                 heard = informer.heard_at
                 await soon(lambda: informer.heard_at > heard or informer._version != first)
                 assert children.of(("team", "web"))[0]["spec"] == {"x": 9}

@@ -469,6 +469,28 @@ def test_pod_monitors_are_made_where_their_definition_is_or_comes(monkeypatch):
     run(main())
 
 
+def test_a_definition_of_pod_monitors_that_goes_holds_nothing_up():
+    async def main():
+        async with api_server() as server:
+            server.served["/apis/monitoring.coreos.com/v1"] = {"podmonitors": "PodMonitor"}
+            async with working(server):
+                put_tunnel(server, monitoring={"podMonitor": {"enabled": True}})
+                await soon(lambda: child(server, "podmonitors"))
+                del server.served["/apis/monitoring.coreos.com/v1"]
+                server.remove("monitoring.coreos.com/v1", "podmonitors", "team", "web-sokken")
+                server.refuse(404, matches=lambda asked: "podmonitors" in asked.path, times=10_000)
+                put_tunnel(server, monitoring={"podMonitor": {"enabled": True}}, drainTimeoutSeconds=60)
+
+                def accepted():
+                    conditions = server.find("tunnels", "web")["status"]["conditions"]
+                    return next(each for each in conditions if each["type"] == "Accepted")
+
+                await soon(lambda: "no PodMonitor is made" in accepted()["message"])
+                assert accepted()["observedGeneration"] == server.find("tunnels", "web")["metadata"]["generation"]
+
+    run(main())
+
+
 def test_a_stale_watch_is_healed_by_the_look_that_finds_it(monkeypatch):
     monkeypatch.setattr("sokken.operator.watchdog.LOOK_SECONDS", 0.2)
 
