@@ -14,6 +14,15 @@ def test_rules_are_those_of_the_file():
     assert rule["spec"] == yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
 
 
+def test_where_no_server_is_made_nobody_is_told_that_there_is_none():
+    def alerts(*values):
+        rule = render(*values, ON).one("PrometheusRule")
+        return {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+
+    assert alerts(TARGETS) - alerts(CLIENT) == {"SokkenNoServerReplicas"}
+    assert alerts(CLIENT) < alerts(TARGETS)
+
+
 def test_dashboards_are_those_of_the_files_and_carry_the_label_by_which_they_are_found():
     objects = render(TARGETS, ON)
     files = sorted((CHART / "files").glob("dashboard-*.json"))

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from sokken.operator.crd import build_crd
+from sokken.operator.resources import Defaults
 from tests.support.charts import CHART, OPERATOR, ROOT, TARGETS, environment, found, merged, render, render_case
 from tests.support.services import run
 
@@ -34,6 +35,12 @@ LEASE = [
 
 def rights(role):
     return {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+
+
+def test_whatever_it_is_called_the_policies_of_tunnels_let_it_in():
+    operator = render(OPERATOR, {"nameOverride": "other"}).one("Deployment")
+    labels = operator["spec"]["template"]["metadata"]["labels"]
+    assert labels.items() >= Defaults(image="").operator_labels.items()
 
 
 def test_in_the_whole_cluster_it_has_these_rights_and_no_others():

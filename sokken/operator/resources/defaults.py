@@ -20,10 +20,8 @@ class Defaults:
     """The operator may write NetworkPolicies."""
     operator_namespace: str = ""
     """From where the operator asks pods how they are."""
-    operator_labels: Mapping[str, str] = field(
-        default_factory=lambda: {"app.kubernetes.io/name": "sokken", "app.kubernetes.io/component": "operator"}
-    )
-    """Its own pods' labels."""
+    operator_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/component": "operator"})
+    """Of its own pods, whatever the release is called."""
     metrics_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/name": "prometheus"})
     """The labels of the pods that scrape metrics, in whichever namespace."""
 
