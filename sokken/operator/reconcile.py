@@ -148,7 +148,8 @@ def make_plan(
         _plan_one(draft, tunnel, manifest, found.get(Ref.of(manifest)), pods, take_turn)
     wanted = {Ref.of(manifest) for manifest in desired}
     for ref, manifest in found.items():
-        if ref not in wanted and _is_owned(tunnel, manifest) and not _is_leaving(manifest):
+        is_stale = ref not in wanted and _is_owned(tunnel, manifest) and not _is_leaving(manifest)
+        if is_stale and not (ref.kind == "ServiceAccount" and _has_old_pods(desired, found)):
             draft.actions.append(Delete(ref, manifest["metadata"]["uid"]))
     return draft.finish()
 
@@ -179,6 +180,16 @@ def is_rolled_out(deployment: Manifest) -> bool:
     has_old_pods = status.get("replicas", 0) > status.get("updatedReplicas", 0)
     reasons = {each["type"]: each.get("reason") for each in status.get("conditions", ())}
     return is_observed and not has_old_pods and reasons.get("Progressing") == "NewReplicaSetAvailable"
+
+
+def _has_old_pods(desired: Sequence[Manifest], found: dict[Ref, Manifest]) -> bool:
+    """Whether there may be pods of another template than the wanted one; their Deployment rings when there are none."""
+    for manifest in desired:
+        live = found.get(Ref.of(manifest))
+        if manifest["kind"] == _DEPLOYMENT and live is not None:
+            hashes = {_annotation(each, Annotation.TEMPLATE_HASH) for each in (manifest, live)}
+            return len(hashes) > 1 or not is_rolled_out(live)
+    return False
 
 
 def _plan_one(

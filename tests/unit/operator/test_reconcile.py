@@ -259,6 +259,19 @@ def test_a_tunnel_of_which_no_pod_serves_needs_no_turn():
     assert not is_rolling(deployment)  # nor does it count as one, however long it does not work
 
 
+def test_the_service_account_is_there_as_long_as_pods_have_it():
+    """They would get no more tokens, and a pod that is lost could not be made again."""
+    other = changed(SMALL, "podTemplate", {"serviceAccountName": "other"})
+    assert ("Delete", "ServiceAccount") not in kinds(plan_for(other))
+    live = settle(build(tunnel(SMALL), DEFAULTS))
+    live[live.index(deployment_of(live))] = deployment_of(settle(build(tunnel(other), DEFAULTS)))
+    deployment = deployment_of(live)
+    deployment["status"]["updatedReplicas"] = 0
+    assert ("Delete", "ServiceAccount") not in kinds(plan_for(other, live=live))
+    deployment["status"] = deepcopy(ROLLED_OUT)
+    assert kinds(plan_for(other, live=live)) == [("Delete", "ServiceAccount")]
+
+
 @pytest.mark.parametrize(("draining", "hold"), [(2, None), (3, Hold.DRAIN_BACKLOG)])
 def test_no_more_pods_while_many_drain(draining, hold):
     plan = plan_for(changed(SMALL, "maxConnections", 5), pods=leaving(draining))
