@@ -41,14 +41,14 @@ replacements:
       fieldPath: spec.template.spec.containers.[name=operator].image
     targets:
       - select: {kind: Deployment, name: sokken-operator}
-        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=SOKKEN_OPERATOR_IMAGE].value"]
+        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=^SOKKEN_OPERATOR_IMAGE$].value"]
   - source:
       kind: Deployment
       name: sokken-operator
       fieldPath: metadata.namespace
     targets:
       - select: {kind: Deployment, name: sokken-operator}
-        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=SOKKEN_OPERATOR_LEASE_NAMESPACE].value"]
+        fieldPaths: ["spec.template.spec.containers.[name=operator].env.[name=^SOKKEN_OPERATOR_LEASE_NAMESPACE$].value"]
 # Where the image really is:
 # images:
 #   - name: sokken

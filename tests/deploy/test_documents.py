@@ -58,6 +58,7 @@ def test_tunnels_get_the_image_and_the_namespace_that_the_kustomization_names(tm
     env = {each["name"]: each.get("value") for each in container["env"]}
     assert container["image"].startswith("registry.example/sokken:")
     assert env["SOKKEN_OPERATOR_IMAGE"] == container["image"]
+    assert env["SOKKEN_OPERATOR_IMAGE_PULL_POLICY"] == "IfNotPresent"  # kustomize takes a name for an expression
     assert env["SOKKEN_OPERATOR_LEASE_NAMESPACE"] == operator["metadata"]["namespace"] == "tunnels"
 
 
